@@ -1,0 +1,59 @@
+// CLOSE and ABORT calls and what is left when both sides have closed (RFC 9293 sections 3.6, 3.10.4, 3.10.5).
+//
+// FIN and ACK travel apart because each side closes its own half when it is ready: we acknowledge a FIN at once, and our
+// own FIN leaves when the application closes and its data is sent. When it closes in the turn in which the FIN came,
+// one segment carries both.
+#include "tcp/stack.hpp"
+
+namespace pollux::tcp {
+
+void Stack::shutdown(ConnId conn, Instant) {
+    if (Conn* c = find(conn)) queue_fin(*c);
+}
+
+void Stack::close(ConnId conn, Instant now) {
+    Conn* c = find(conn);
+    if (c == nullptr) return;
+    // RFC 2525 section 2.17: the peer must learn that nobody read what it sent.
+    if (has_unread(*c)) return abort_with_reset(*c);
+    c->set(ConnFlags::app_closed);
+    c->app_deadline = Tick{};
+    queue_fin(*c);
+    if (c->state == State::fin_wait_2) {
+        c->retransmit_at = deadline_at(now + settings_.fin_wait_2);
+        schedule(*c);
+    }
+    make_ready(*c);
+}
+
+void Stack::abort(ConnId conn, Instant) {
+    if (Conn* c = find(conn)) abort_with_reset(*c);
+}
+
+void Stack::queue_fin(Conn& c) {
+    if (!in(c.state, can_send_states) || c.has(ConnFlags::fin_queued)) return;
+    c.set(ConnFlags::fin_queued);
+    make_ready(c);
+}
+
+// The connection ends here; its record waits on the ready list until the RST has left.
+void Stack::abort_with_reset(Conn& c) {
+    counters_.add(Tally::connections_aborted);
+    c.set(ConnFlags::send_reset);
+    make_ready(c);
+    release(c);
+}
+
+// Both sides have closed and all is sent and acknowledged: the record becomes a TIME-WAIT record or is given back.
+// While the application has not read everything, the connection stays for it.
+bool Stack::finished(Conn& c, Instant now) {
+    const bool done = c.state == State::time_wait || (c.state == State::last_ack && c.fin_acknowledged());
+    if (!done || (has_unread(c) && !c.has(ConnFlags::app_closed))) return false;
+    counters_.add(Tally::connections_closed);
+    raise(c, Event::Kind::closed);
+    if (c.state == State::time_wait) enter_time_wait(c, now);
+    else release(c);
+    return true;
+}
+
+}  // namespace pollux::tcp

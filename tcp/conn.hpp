@@ -1,0 +1,153 @@
+// Conn: one connection in three cache lines, in RFC words.
+//
+//   line 0   what every segment needs: the tuple, the state, where both sequence spaces stand
+//   line 1   what ACKs and output need: windows, RTT, cwnd, timestamps, the piece in flight, the deadlines
+//   line 2   what only the uncommon needs: wheel links, delayed ACK, recovery, queues longer than one piece
+//
+// The expected GET that also acknowledges the last answer touches lines 0 and 1 only. A connection owns no buffer
+// while it is idle: received data that stays unread or came out of order is in a ReceiveStore, what is queued to send
+// beyond one piece is a list of SendEntry, both pooled and reached by index.
+//
+// Send sequence space (RFC 9293 figure 3):      Receive sequence space (figure 4):
+//
+//      snd.una     snd.nxt    una+wnd                  rcv.nxt         rcv.edge
+//   ------|-----------|----------|-------           -------|---------------|---------
+//    acked  in flight   may send                    received   announced
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <type_traits>
+
+#include "tcp/pool.hpp"
+#include "tcp/segment.hpp"
+#include "tcp/state.hpp"
+#include "tcp/time.hpp"
+
+namespace pollux::tcp {
+
+/// Names a connection to the application. A ConnId whose connection has ended matches nothing: calls with it are
+/// no-ops.
+struct ConnId {
+    uint32_t index = ~0u;
+    uint32_t generation = 0;  // 0 names no connection
+    constexpr bool operator==(const ConnId&) const = default;
+    constexpr explicit operator bool() const { return generation != 0; }
+};
+
+enum class ConnFlags : uint32_t {
+    none = 0,
+    ready = 1u << 0,            // stands on the ready list
+    ack_now = 1u << 1,          // an ACK leaves in this turn, with data or alone
+    ack_delayed = 1u << 2,      // data has been received since the last ACK left
+    fin_queued = 1u << 3,       // FIN follows the queued data
+    fin_sent = 1u << 4,         // snd.nxt counts the FIN
+    app_closed = 1u << 5,       // the application has let go; nothing is delivered to it
+    timestamps = 1u << 6,       // agreed on both SYNs
+    sack = 1u << 7,             // agreed on both SYNs
+    has_store = 1u << 8,        // `store` is valid: unread or out-of-order data
+    more_queued = 1u << 9,      // pieces beyond `first` are queued
+    fast_recovery = 1u << 10,   // RFC 6582: until `recover` is acknowledged
+    rto_recovery = 1u << 11,    // [rtx, recover) was sent before a timeout and counts as lost
+    resend_first = 1u << 12,    // the segment at snd.una leaves again in this turn
+    cwnd_limited = 1u << 13,    // cwnd held data back since the last ACK
+    wants_writable = 1u << 14,  // send() was refused; tell when there is room
+    persisting = 1u << 15,      // retransmit_at is the persist timer
+    probe_window = 1u << 16,    // a window probe leaves in this turn
+    rtt_timed = 1u << 17,       // rtt_seq and rtt_at time a segment (no timestamps)
+    no_delay = 1u << 18,        // Nagle off
+    peer_fin = 1u << 19,        // the peer's FIN has been received in order
+    syn_lost = 1u << 20,        // the handshake needed a retransmission: IW 1, RTO 3 s until sampled
+    send_reset = 1u << 21,      // aborted: the RST leaves in this turn, then the record is free
+    ack_timed = 1u << 22,       // ack_at is set
+    duplicates = 1u << 23,      // dup_acks is not 0
+    reduced_window = 1u << 24,  // unread data made the announced window smaller than the buffer
+};
+constexpr ConnFlags operator|(ConnFlags a, ConnFlags b) { return ConnFlags(uint32_t(a) | uint32_t(b)); }
+constexpr ConnFlags operator&(ConnFlags a, ConnFlags b) { return ConnFlags(uint32_t(a) & uint32_t(b)); }
+constexpr ConnFlags operator~(ConnFlags a) { return ConnFlags(~uint32_t(a)); }
+constexpr ConnFlags& operator|=(ConnFlags& a, ConnFlags b) { return a = a | b; }
+constexpr ConnFlags& operator&=(ConnFlags& a, ConnFlags b) { return a = a & b; }
+constexpr bool any(ConnFlags f) { return f != ConnFlags::none; }
+
+/// SND.*: SND.WL2 of RFC 9293 is missing because it never exceeds SND.UNA: for an acceptable ACK the comparison with
+/// it is always true.
+struct SendSpace {
+    SeqNum una, nxt;
+};
+struct ReceiveSpace {
+    SeqNum nxt, edge;  // edge: right edge of the announced window; never moves left
+};
+
+/// Bytes to send: immutable memory, and who must stay alive for it: a pin of the application's or a chunk of ours.
+struct SendPiece {
+    const std::byte* data = nullptr;
+    uint32_t size = 0;
+    uint32_t owner = 0;  // pin id, or chunk index with `chunk_owner` set
+    static constexpr uint32_t chunk_owner = 1u << 31;
+};
+
+struct alignas(64) Conn {
+    // Line 0.
+    FourTuple flow{};
+    State state = State::closed;
+    uint8_t snd_scale : 4 = 0;  // how far the peer's windows are shifted
+    uint8_t rcv_scale : 4 = 0;  // how far ours are
+    uint8_t backoff = 0;        // doublings of the RTO or of the persist interval
+    ConnFlags flags = ConnFlags::none;
+    uint32_t generation = 0;
+    ReceiveSpace rcv{};
+    SendSpace snd{};
+    // Line 1.
+    uint32_t snd_wnd = 0;          // SND.WND in bytes
+    SeqNum snd_wl1;                // SND.WL1
+    uint16_t mss = 536;            // payload of one segment, options already taken off
+    PathId path = unresolved_path;
+    uint32_t srtt_us = 0;          // 0: no sample yet
+    uint32_t rttvar_us = 0;
+    uint32_t cwnd = 0;
+    uint32_t ts_recent = 0;        // TS.Recent
+    uint32_t ts_offset = 0;        // our timestamp clock's offset for this tuple
+    SendPiece first{};             // what stands at snd.una
+    Tick retransmit_at;            // RTO or persist timer, or the end of FIN-WAIT-2
+    Tick app_deadline;
+    Tick armed_at;                 // where the wheel looks; unset: not in the wheel
+    uint16_t borrowed = 0xffff;    // first of this turn's payloads that the application has not consumed
+    uint8_t ts_recent_day = 0;     // day of TS.Recent, modulo 256 (RFC 7323 section 5.5: outdated after 24)
+    uint8_t unacked_units = 0;     // 64-byte units received since the last ACK, saturating
+    // Line 2.
+    uint32_t timer_next = none, timer_prev = none;
+    Tick ack_at;                   // delayed ACK
+    uint32_t ssthresh = ~0u;
+    uint32_t store = none;         // ReceiveStore
+    uint32_t more_head = none, more_tail = none;  // SendEntry list behind `first`
+    uint32_t all_queued = 0;       // bytes of all pieces, while there is more than one
+    SeqNum rtt_seq;                // without timestamps: acknowledging this ends the measurement
+    uint32_t rtt_at_us = 0;        // when it was sent
+    SeqNum recover;                // RFC 6582
+    SeqNum rtx;                    // next to retransmit during rto_recovery
+    uint32_t max_snd_wnd = 0;      // MAX.SND.WND (RFC 5961 section 5)
+    uint8_t dup_acks = 0;
+    uint8_t challenge_credit = 0;  // challenge ACKs left in this period
+    uint16_t challenge_period = 0;
+    uint32_t cold = none;          // scoreboard and the like, when there is one
+    uint8_t unanswered = 0;        // timeouts since the peer last answered: R2 counts these
+    uint8_t spare[3] = {};
+
+    static constexpr uint32_t none = ~0u;
+
+    constexpr bool has(ConnFlags f) const { return any(flags & f); }
+    constexpr void set(ConnFlags f) { flags |= f; }
+    constexpr void clear(ConnFlags f) { flags &= ~f; }
+    /// Sequence numbers sent and unacknowledged, FIN included.
+    constexpr uint32_t in_flight() const { return snd.nxt.since(snd.una); }
+    /// Bytes queued from snd.una on, sent or not; the FIN is not counted.
+    constexpr uint32_t queued() const { return has(ConnFlags::more_queued) ? all_queued : first.size; }
+    /// Bytes queued but never sent: none once the FIN is.
+    constexpr uint32_t unsent() const { return has(ConnFlags::fin_sent) ? 0 : queued() - in_flight(); }
+    constexpr bool fin_acknowledged() const { return has(ConnFlags::fin_sent) && snd.una == snd.nxt; }
+};
+static_assert(offsetof(Conn, snd_wnd) == 64 && offsetof(Conn, timer_next) == 128 && sizeof(Conn) == 192);
+static_assert(std::is_trivially_destructible_v<Conn>);
+
+}  // namespace pollux::tcp

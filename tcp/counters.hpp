@@ -1,0 +1,68 @@
+// Counts of one core: one per Verdict (what became of received packets) and one per Tally (what else happened).
+// One writer, no atomics; the tools read a copy that the owner hands out.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+#include "tcp/verdict.hpp"
+
+namespace pollux::tcp {
+
+enum class Tally : uint8_t {
+    fast_path,                 // segments that met every expectation of the fast path
+    segments_received,
+    segments_sent,             // of connections, retransmissions included
+    payload_bytes_received,    // in order, once each
+    payload_bytes_sent,        // first transmissions
+    acks_sent,                 // segments without payload, SYN and FIN
+    connections_opened,
+    connections_closed,        // ended without a reset or a timeout
+    connections_reset,         // ended by the peer's RST
+    connections_aborted,       // ended by our RST
+    connections_timed_out,     // ended by R2
+    retransmitted_segments,
+    retransmission_timeouts,
+    fast_retransmits,
+    window_probes,
+    syn_acks_retransmitted,
+    half_open_expired,
+    time_wait_made,
+    time_wait_recycled,        // ended before 2 MSL because the store was full
+    time_wait_expired,
+    resets_sent,
+    challenge_acks_sent,
+    challenge_acks_limited,
+    stateless_replies_dropped,
+    unread_bytes_rolled_back,  // accepted in this turn, unread, and no chunk to keep them: not acknowledged
+    events_lost,               // must stay 0: the event list is sized for a whole turn
+    count,
+};
+inline constexpr size_t tally_count = static_cast<size_t>(Tally::count);
+
+struct TallyInfo {
+    Tally tally;
+    std::string_view name, sentence;
+};
+extern const std::array<TallyInfo, tally_count> tallies;  // indexed by Tally; order checked at compile time
+
+class Counters {
+public:
+    void add(Verdict verdict, uint64_t n = 1) { verdicts_[static_cast<size_t>(verdict)] += n; }
+    void add(Tally tally, uint64_t n = 1) { tallies_[static_cast<size_t>(tally)] += n; }
+    uint64_t operator[](Verdict verdict) const { return verdicts_[static_cast<size_t>(verdict)]; }
+    uint64_t operator[](Tally tally) const { return tallies_[static_cast<size_t>(tally)]; }
+    Counters& operator+=(const Counters& other) {
+        for (size_t i = 0; i < verdict_count; ++i) verdicts_[i] += other.verdicts_[i];
+        for (size_t i = 0; i < tally_count; ++i) tallies_[i] += other.tallies_[i];
+        return *this;
+    }
+
+private:
+    alignas(64) std::array<uint64_t, verdict_count> verdicts_{};
+    std::array<uint64_t, tally_count> tallies_{};
+};
+
+}  // namespace pollux::tcp

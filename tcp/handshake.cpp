@@ -1,0 +1,276 @@
+// The three-way handshake, seen from the side that listens (RFC 9293 sections 3.5 and 3.10.7.2 to 3.10.7.4).
+//
+// Why three: our SYN-ACK goes to wherever the SYN claims to come from, and only a peer that really sent it can return
+// our initial sequence number. A stale SYN from an old connection gets a SYN-ACK too, but its owner answers with RST, and
+// nothing was opened: until the third segment there is a HalfOpen record of 64 bytes and no connection.
+//
+// Data on a SYN is not processed; data on the third segment is delivered.
+#include <algorithm>
+#include <bit>
+
+#include "tcp/rtt.hpp"
+#include "tcp/stack.hpp"
+
+namespace pollux::tcp {
+namespace {
+
+constexpr uint16_t default_mss_v4 = 536, default_mss_v6 = 1220;  // RFC 9293 MUST-15
+constexpr uint16_t least_mss = 48;  // smaller ones only serve attacks (CVE-2019-11479)
+constexpr uint16_t timestamps_size = 12;
+constexpr uint8_t crowded_retries = 2;
+
+}  // namespace
+
+// ---- LISTEN. ----------------------------------------------------------------------------------------------------
+
+Verdict Stack::listen_arrives(uint64_t hash, const Segment& s, Instant now, TxBatch& out) {
+    if (!listening({s.flow.local_addr, s.flow.local_port})) {
+        const bool opens = s.has(Flags::syn) && !s.has(Flags::ack);
+        return closed_arrives(s, opens ? Verdict::no_listener : Verdict::no_connection, now, out);
+    }
+    if (s.has(Flags::rst)) return Verdict::reset_ignored;                                           // first
+    if (s.has(Flags::ack)) return reset_reply(s, Verdict::no_connection, now, out);                 // second
+    if (!s.has(Flags::syn) || s.has(Flags::fin)) return Verdict::nonsense_flags;                    // fourth
+    if (!accepting_) return Verdict::draining;
+    return make_half_open(hash, s, initial_sequence(s.flow, now), now, out);                        // third
+}
+
+Verdict Stack::make_half_open(uint64_t hash, const Segment& syn, SeqNum iss, Instant now, TxBatch& out) {
+    const uint32_t index = half_open_.take();
+    if (index == HalfOpenStore::none) return Verdict::half_open_full;
+    HalfOpen& h = half_open_[index];
+    h.flow = syn.flow;
+    h.irs = syn.seq;
+    h.iss = iss;
+    h.path = syn.path;
+    h.mss = syn.has(Present::mss) ? std::max<uint16_t>(syn.mss, 1) : uint16_t{0};
+    if (syn.has(Present::window_scale) && settings_.window_scaling) {
+        h.options |= Present::window_scale;
+        h.snd_scale = static_cast<uint8_t>(std::min<uint8_t>(syn.window_scale, 14)) & 0xf;
+    }
+    if (syn.has(Present::sack_permitted) && settings_.sack) h.options |= Present::sack_permitted;
+    if (syn.has(Present::timestamps) && settings_.timestamps) {
+        h.options |= Present::timestamps;
+        h.ts_recent = syn.timestamps.value;
+    }
+    half_open_.wait(index, tick_at(now), static_cast<uint32_t>(syn_ack_timeout(0) / 1ms));
+    if (!table_.insert(hash, EntryRef::half_open(index))) {
+        half_open_.give(index);
+        return Verdict::table_full;
+    }
+    return send_syn_ack(h, now, out) ? Verdict::syn_answered : Verdict::no_room_to_answer;
+}
+
+bool Stack::send_syn_ack(const HalfOpen& h, Instant now, TxBatch& out) {
+    TxSegment* reply = out.add_stateless();
+    if (reply == nullptr) {
+        counters_.add(Tally::stateless_replies_dropped);
+        return false;
+    }
+    Segment& r = reply->segment;
+    r.flow = h.flow;
+    r.seq = h.iss;
+    r.ack = h.irs + 1;
+    r.flags = Flags::syn | Flags::ack;
+    r.window = initial_window();
+    r.present = Present::mss | (h.options & (Present::window_scale | Present::sack_permitted | Present::timestamps));
+    r.mss = receive_mss(h.flow);
+    r.window_scale = receive_scale();
+    if (r.has(Present::timestamps)) r.timestamps = {timestamp_clock(now) + timestamp_offset(h.flow), h.ts_recent};
+    r.path = h.path;
+    r.ttl = settings_.ttl;
+    r.traffic_class = settings_.dscp;
+    return true;
+}
+
+// ---- SYN-RECEIVED. ----------------------------------------------------------------------------------------------
+
+Verdict Stack::half_open_arrives(uint32_t index, uint64_t hash, const Segment& s, Instant now, TxBatch& out) {
+    HalfOpen& h = half_open_[index];
+    const SeqNum rcv_nxt = h.irs + 1;
+    const uint32_t window = initial_window();
+    const SeqNum last = s.seq + (s.seq_length() == 0 ? 0 : s.seq_length() - 1);
+    if (s.has(Flags::rst)) {
+        if (s.seq == rcv_nxt) {
+            end_half_open(index);
+            return Verdict::reset_by_peer;
+        }
+        if (!s.seq.in_window(rcv_nxt, window)) return Verdict::reset_ignored;
+        acknowledge_half_open(h, now, out);
+        return Verdict::reset_in_window;
+    }
+    if (s.has(Flags::syn)) {
+        if (s.has(Flags::fin)) return Verdict::nonsense_flags;
+        if (s.seq == h.irs && !s.has(Flags::ack)) {
+            h.path = s.path;
+            return send_syn_ack(h, now, out) ? Verdict::syn_repeated : Verdict::no_room_to_answer;
+        }
+        // Another ISN: the peer may have restarted. It will answer the ACK with a RST that ends this record.
+        acknowledge_half_open(h, now, out);
+        return Verdict::syn_in_window;
+    }
+    if (any(h.options & Present::timestamps)) {
+        if (!s.has(Present::timestamps)) return Verdict::missing_timestamp;
+        if (static_cast<int32_t>(s.timestamps.value - h.ts_recent) < 0) {
+            acknowledge_half_open(h, now, out);
+            return Verdict::paws;
+        }
+    }
+    if (!s.seq.in_window(rcv_nxt, window) && !last.in_window(rcv_nxt, window)) {
+        acknowledge_half_open(h, now, out);
+        return Verdict::out_of_window;
+    }
+    if (!s.has(Flags::ack)) return Verdict::no_ack;
+    // RFC 9293 section 3.10.7.4, fifth: SND.UNA < SEG.ACK =< SND.NXT leaves one value.
+    if (s.ack != h.iss + 1) return reset_reply(s, Verdict::half_open_ack, now, out);
+    return complete_handshake(index, hash, s, now);
+}
+
+void Stack::acknowledge_half_open(const HalfOpen& h, Instant now, TxBatch& out) {
+    TxSegment* reply = out.add_stateless();
+    if (reply == nullptr) return counters_.add(Tally::stateless_replies_dropped);
+    Segment& r = reply->segment;
+    r.flow = h.flow;
+    r.seq = h.iss + 1;
+    r.ack = h.irs + 1;
+    r.flags = Flags::ack;
+    r.window = initial_window();
+    if (any(h.options & Present::timestamps)) {
+        r.present = Present::timestamps;
+        r.timestamps = {timestamp_clock(now) + timestamp_offset(h.flow), h.ts_recent};
+    }
+    r.path = h.path;
+    r.ttl = settings_.ttl;
+    counters_.add(Tally::challenge_acks_sent);
+}
+
+// A full connection pool drops the ACK without a word: the SYN-ACK is repeated, and the peer tries again.
+Verdict Stack::complete_handshake(uint32_t index, uint64_t hash, const Segment& s, Instant now) {
+    const uint32_t conn = conns_.take();
+    if (conn == Pool<Conn>::none) return Verdict::table_full;
+    Conn& c = conns_[conn];
+    agree(c, half_open_[index], s, now);
+    [[maybe_unused]] const bool replaced =
+        table_.replace(hash, EntryRef::half_open(index), EntryRef::connection(conn));
+    half_open_.give(index);
+    counters_.add(Tally::connections_opened);
+    raise(c, Event::Kind::opened);
+    // RFC 9293 section 3.10.7.4: go on with the segment in ESTABLISHED; it may carry data and FIN.
+    if (!s.payload.empty() || s.has(Flags::fin)) {
+        const Verdict text = process_text(c, s, now, Verdict::opened);
+        if (c.generation != 0) process_fin(c, s, text);
+    }
+    return Verdict::opened;
+}
+
+// What both sides know of each other once the handshake is complete.
+void Stack::agree(Conn& c, const HalfOpen& h, const Segment& s, Instant now) {
+    c.flow = h.flow;
+    c.generation = next_generation_++;
+    if (next_generation_ == 0) next_generation_ = 1;
+    enter(c, State::established);
+    c.path = s.path;
+    c.rcv.nxt = h.irs + 1;
+    c.rcv.edge = c.rcv.nxt + initial_window();
+    c.snd.una = c.snd.nxt = h.iss + 1;
+    c.recover = c.snd.una;
+    if (any(h.options & Present::window_scale)) {
+        c.snd_scale = h.snd_scale;
+        c.rcv_scale = receive_scale() & 0xf;
+    }
+    c.snd_wnd = s.window << c.snd_scale;  // replaces the unscaled one of the SYN (RFC 7323 section 2.2)
+    c.max_snd_wnd = c.snd_wnd;
+    c.snd_wl1 = s.seq;
+    uint16_t mss = h.mss != 0 ? h.mss : h.flow.remote_addr.is_v4() ? default_mss_v4 : default_mss_v6;
+    mss = std::min(std::max(mss, least_mss), receive_mss(h.flow));
+    if (any(h.options & Present::timestamps)) {
+        c.set(ConnFlags::timestamps);
+        mss = static_cast<uint16_t>(mss - timestamps_size);
+        c.ts_recent = std::max(h.ts_recent, s.timestamps.value,
+                               [](uint32_t a, uint32_t b) { return static_cast<int32_t>(a - b) < 0; });
+        c.ts_recent_day = static_cast<uint8_t>(now.time_since_epoch() / std::chrono::days{1});
+        c.ts_offset = timestamp_offset(h.flow);
+    }
+    if (any(h.options & Present::sack_permitted)) c.set(ConnFlags::sack);
+    if (!settings_.nagle) c.set(ConnFlags::no_delay);
+    c.mss = mss;
+    // RFC 6928, with the segment size that is really used; after a lost SYN one segment (RFC 5681 section 3.1).
+    const uint32_t segments = settings_.initial_window_segments;
+    c.cwnd = std::min(segments * mss, std::max(2u * mss, segments * 1460));
+    if (h.level > 0) {
+        c.set(ConnFlags::syn_lost);
+        c.cwnd = mss;
+    }
+    // RFC 6298 (2.2): the handshake is the first sample; repeated, it teaches only through timestamps (Karn).
+    if (c.has(ConnFlags::timestamps)) {
+        sample_rtt(c, s, now);
+    } else if (h.level == 0) {
+        const Duration waited = syn_ack_timeout(0) - h.due_in_ms(tick_at(now)) * 1ms;
+        rtt_sample(c.srtt_us, c.rttvar_us, std::clamp<Duration>(waited, 1us, syn_ack_timeout(0)), 0);
+    }
+}
+
+void Stack::end_half_open(uint32_t index) {
+    table_.erase(hash(half_open_[index].flow), EntryRef::half_open(index));
+    half_open_.give(index);
+}
+
+// ---- SYN-ACK retransmission. --------------------------------------------------------------------------------------
+
+Duration Stack::syn_ack_timeout(uint32_t level) const {
+    return std::min(settings_.initial_rto * (1 << std::min(level, 10u)), settings_.max_rto);
+}
+
+bool Stack::advance_half_open(Instant now, uint32_t& budget) {
+    const Tick tick = tick_at(now);
+    const uint32_t retries = half_open_.crowded() ? std::min(settings_.syn_ack_retries, crowded_retries)
+                                                  : settings_.syn_ack_retries;
+    for (uint32_t level = 0; level <= HalfOpenStore::max_level; ++level) {
+        while (true) {
+            if (budget == 0) return true;
+            const uint32_t index = half_open_.take_due(level, tick);
+            if (index == HalfOpenStore::none) break;
+            --budget;
+            if (level < std::min(retries, HalfOpenStore::max_level)) continue;  // repeat_syn_acks() sends it
+            counters_.add(Tally::half_open_expired);
+            end_half_open(index);
+        }
+    }
+    return false;
+}
+
+void Stack::repeat_syn_acks(Instant now, TxBatch& out) {
+    for (uint32_t index; (index = half_open_.first_to_send()) != HalfOpenStore::none;) {
+        HalfOpen& h = half_open_[index];
+        if (!send_syn_ack(h, now, out)) return;
+        counters_.add(Tally::syn_acks_retransmitted);
+        half_open_.sent(index);
+        h.level = (h.level + 1) & 0xf;
+        half_open_.wait(index, tick_at(now), static_cast<uint32_t>(syn_ack_timeout(h.level) / 1ms));
+    }
+}
+
+// ---- What we announce. ------------------------------------------------------------------------------------------
+
+// RFC 6528: ISN = M + F(tuple, secret), M a clock of 4 microseconds: nobody can guess it, and numbers of the same
+// tuple keep growing.
+SeqNum Stack::initial_sequence(const FourTuple& flow, Instant now) const {
+    const auto us = static_cast<uint64_t>(now.time_since_epoch().count()) + settings_.wall_clock_at_zero_us;
+    return SeqNum{static_cast<uint32_t>(us / 4 + siphash_2_4(secrets_.isn, flow))};
+}
+
+uint16_t Stack::receive_mss(const FourTuple& flow) const {
+    const int headers = flow.local_addr.is_v4() ? 40 : 60;
+    const auto by_mtu = static_cast<uint16_t>(settings_.mtu - headers);
+    return settings_.max_mss == 0 ? by_mtu : std::min(by_mtu, settings_.max_mss);
+}
+
+// The least shift that lets the window field express the whole buffer (RFC 7323 section 2.3).
+uint8_t Stack::receive_scale() const {
+    const int bits = std::bit_width(settings_.receive_buffer >> 16);
+    return static_cast<uint8_t>(std::min(bits, 14));
+}
+
+uint32_t Stack::initial_window() const { return std::min(settings_.receive_buffer, 65'535u); }
+
+}  // namespace pollux::tcp

@@ -1,0 +1,234 @@
+// Output: what may be sent now, and building the segment. The only place where segments of connections leave.
+//
+// In this order: what is known to be lost, new data as cwnd, the peer's window and the rules against silly windows
+// (RFC 9293 section 3.8.6.2.1) and small segments (section 3.7.4) allow, the FIN behind the last byte, and an ACK of its
+// own only when nothing has carried it.
+#include <algorithm>
+
+#include "tcp/stack.hpp"
+
+namespace pollux::tcp {
+
+// Ready connections in turn. A record whose connection has ended since is given back here.
+void Stack::serve_ready(Instant now, TxBatch& out) {
+    while (!ready_.empty() && out.room() > 0) {
+        const uint32_t index = ready_.pop_front();
+        Conn& c = conns_[index];
+        if (c.generation == 0) {
+            if (c.has(ConnFlags::send_reset) && !output_reset(c, out)) {
+                ready_.push_front(index);
+                return;
+            }
+            conns_.give(index);
+            continue;
+        }
+        switch (output(c, now, out)) {
+            case Output::done:
+                c.clear(ConnFlags::ready);
+                if (finished(c, now)) continue;
+                schedule(c);
+                break;
+            case Output::again: ready_.push_back(index); break;
+            case Output::blocked: ready_.push_front(index); return;
+        }
+    }
+}
+
+Stack::Output Stack::output(Conn& c, Instant now, TxBatch& out) {
+    uint32_t quota = settings_.transmit_quantum;
+    if (!output_lost(c, now, out, quota) || !output_new(c, now, out, quota)) {
+        return quota == 0 ? Output::again : Output::blocked;
+    }
+    if (c.has(ConnFlags::reduced_window)) {
+        // RFC 9293 section 3.8.6.2.2: an opening window is told when it is worth a segment or half the buffer.
+        const SeqNum edge = c.rcv.nxt + receive_space(c);
+        const uint32_t worth = std::min(2u * receive_mss(c.flow), settings_.receive_buffer / 2);
+        if (edge.after(c.rcv.edge) && edge.since(c.rcv.edge) >= worth) c.set(ConnFlags::ack_now);
+    }
+    if (c.has(ConnFlags::ack_now)) {
+        if (out.room() == 0) return Output::blocked;
+        emit(c, c.snd.nxt, 0, false, now, out);
+    } else if (c.has(ConnFlags::ack_delayed) && !c.has(ConnFlags::ack_timed)) {
+        c.set(ConnFlags::ack_timed);
+        c.ack_at = deadline_at(now + settings_.ack_delay);
+    }
+    return Output::done;
+}
+
+// False when the quota or the batch ended.
+bool Stack::output_lost(Conn& c, Instant now, TxBatch& out, uint32_t& quota) {
+    const SeqNum data_end = c.snd.una + c.queued();
+    const auto may_emit = [&] { return quota > 0 && out.room() > 0 && out.piece_room() >= SendQueues::max_pieces; };
+    if (c.has(ConnFlags::resend_first)) {
+        if (!may_emit()) return false;
+        c.clear(ConnFlags::resend_first);
+        if (c.in_flight() > 0) {
+            const uint32_t size = std::min({uint32_t{c.mss}, c.in_flight(), c.queued()});
+            emit(c, c.snd.una, size, c.has(ConnFlags::fin_sent), now, out);
+            --quota;
+        }
+    }
+    if (c.has(ConnFlags::probe_window)) {
+        if (!may_emit()) return false;
+        c.clear(ConnFlags::probe_window);
+        // What is outstanding serves as the probe; else what the window takes, or one byte that it does not.
+        const SeqNum at = c.in_flight() > 0 ? c.snd.una : c.snd.nxt;
+        const uint32_t size = std::min({std::max(c.snd_wnd, 1u), uint32_t{c.mss}, data_end.since(at)});
+        const bool fin = c.has(ConnFlags::fin_queued) && at + size == data_end;
+        if (size > 0 || fin) {
+            counters_.add(Tally::window_probes);
+            emit(c, at, size, fin, now, out);
+            --quota;
+        }
+    }
+    while (c.has(ConnFlags::rto_recovery) && c.rtx.before(c.recover)) {
+        const uint32_t ahead = c.rtx.since(c.snd.una);
+        if (ahead > 0 && ahead >= std::min(c.cwnd, c.snd_wnd)) break;
+        if (!may_emit()) return false;
+        const uint32_t left = c.rtx.before(data_end) ? data_end.since(c.rtx) : 0;
+        const uint32_t size = std::min({uint32_t{c.mss}, left, c.recover.since(c.rtx)});
+        c.rtx += emit(c, c.rtx, size, c.has(ConnFlags::fin_sent), now, out);
+        --quota;
+    }
+    return true;
+}
+
+// False when the quota or the batch ended.
+bool Stack::output_new(Conn& c, Instant now, TxBatch& out, uint32_t& quota) {
+    if (c.has(ConnFlags::rto_recovery) && c.rtx.before(c.recover)) return true;
+    c.clear(ConnFlags::cwnd_limited);
+    while (true) {
+        const uint32_t unsent = c.unsent();
+        const bool fin_due = c.has(ConnFlags::fin_queued) && !c.has(ConnFlags::fin_sent);
+        if (unsent == 0 && !fin_due) return true;
+        const uint32_t flight = c.in_flight();
+        const uint32_t window = std::min(c.cwnd, c.snd_wnd);
+        const uint32_t usable = window > flight ? window - flight : 0;
+        const uint32_t size = std::min({uint32_t{c.mss}, unsent, usable});
+        const bool last = size == unsent;
+        const bool go = size == 0 ? last && (usable > 0 || flight == 0) : size == c.mss || may_send_small(c, size, unsent);
+        if (!go) {
+            if (flight + c.mss > c.cwnd) c.set(ConnFlags::cwnd_limited);
+            if (flight == 0 && !c.retransmit_at.is_set()) start_persist(c, now);
+            return true;
+        }
+        if (quota == 0 || out.room() == 0 || out.piece_room() < SendQueues::max_pieces) return false;
+        // The FIN rides along when it fits the window, or when nothing else would bring it (RFC 9293 section 3.10.4).
+        const bool fin = fin_due && last && (usable > size || flight + size == 0);
+        emit(c, c.snd.nxt, size, fin, now, out);
+        --quota;
+    }
+}
+
+// Less than a full segment leaves when it is all there is and nothing waits for an ACK (Nagle off: or not), or when it
+// is half of the largest window that the peer ever offered.
+bool Stack::may_send_small(const Conn& c, uint32_t size, uint32_t unsent) const {
+    if (size == unsent) return c.has(ConnFlags::no_delay) || c.in_flight() == 0;
+    return size >= c.max_snd_wnd / 2;
+}
+
+void Stack::start_persist(Conn& c, Instant now) {
+    c.set(ConnFlags::persisting);
+    start_retransmit_timer(c, now);
+}
+
+// Emits [seq, seq + size) and, `with_fin`, the FIN if that reaches the end of the queue. Returns the sequence numbers
+// that the segment occupies.
+uint32_t Stack::emit(Conn& c, SeqNum seq, uint32_t size, bool with_fin, Instant now, TxBatch& out) {
+    Segment& s = out.add().segment;
+    s.flow = c.flow;
+    s.seq = seq;
+    s.ack = c.rcv.nxt;
+    s.flags = Flags::ack;
+    s.window = announce_window(c);
+    s.path = c.path;
+    s.ttl = settings_.ttl;
+    s.traffic_class = settings_.dscp;
+    if (c.has(ConnFlags::timestamps)) {
+        s.present = Present::timestamps;
+        s.timestamps = {timestamp_clock(now) + c.ts_offset, c.ts_recent};
+    }
+    uint32_t sent = 0;
+    if (size > 0) {
+        sent = send_queues_.gather(c, seq.since(c.snd.una), size, out);
+        // RFC 9293 MUST-61: PSH on the last byte of what is queued.
+        if (seq + sent == c.snd.una + c.queued()) s.flags |= Flags::psh;
+    }
+    const bool fin = with_fin && seq + sent == c.snd.una + c.queued();
+    if (fin) s.flags |= Flags::fin;
+    count_emitted(c, seq, sent, fin, now);
+    return sent + (fin ? 1 : 0);
+}
+
+void Stack::count_emitted(Conn& c, SeqNum seq, uint32_t size, bool fin, Instant now) {
+    // Whatever leaves carries the ACK of all that was received.
+    c.clear(ConnFlags::ack_now | ConnFlags::ack_delayed | ConnFlags::ack_timed);
+    c.unacked_units = 0;
+    counters_.add(Tally::segments_sent);
+    const uint32_t length = size + (fin ? 1 : 0);
+    if (length == 0) return counters_.add(Tally::acks_sent);
+
+    const SeqNum end = seq + length;
+    if (seq.before(c.snd.nxt)) {
+        counters_.add(Tally::retransmitted_segments);
+        c.clear(ConnFlags::rtt_timed);  // Karn: what is repeated is not timed
+    } else if (!c.has(ConnFlags::timestamps | ConnFlags::rtt_timed)) {
+        c.set(ConnFlags::rtt_timed);
+        c.rtt_seq = end;
+        c.rtt_at_us = static_cast<uint32_t>(now.time_since_epoch().count());
+    }
+    if (end.after(c.snd.nxt)) {
+        counters_.add(Tally::payload_bytes_sent, end.since(c.snd.nxt) - (fin ? 1 : 0));
+        c.snd.nxt = end;
+    }
+    if (fin && !c.has(ConnFlags::fin_sent)) {
+        c.set(ConnFlags::fin_sent);
+        enter(c, c.state == State::established ? State::fin_wait_1 : State::last_ack);
+    }
+    // RFC 6298 (5.1): sending data starts the timer when it is not running.
+    if (!c.retransmit_at.is_set()) start_retransmit_timer(c, now);
+}
+
+bool Stack::output_reset(Conn& c, TxBatch& out) {
+    if (out.room() == 0) return false;
+    Segment& s = out.add().segment;
+    s.flow = c.flow;
+    s.seq = c.snd.nxt;
+    s.ack = c.rcv.nxt;
+    s.flags = Flags::rst | Flags::ack;
+    s.path = c.path;
+    s.ttl = settings_.ttl;
+    s.traffic_class = settings_.dscp;
+    counters_.add(Tally::resets_sent);
+    return true;
+}
+
+// ---- The window that we announce. -------------------------------------------------------------------------------
+
+uint32_t Stack::receive_space(const Conn& c) const {
+    const uint32_t unread = c.has(ConnFlags::has_store) ? stores_[c.store].unread_bytes : 0;
+    const uint32_t space = settings_.receive_buffer > unread ? settings_.receive_buffer - unread : 0;
+    return std::min(space, 65'535u << c.rcv_scale);
+}
+
+// The window field. The right edge never moves left (RFC 9293 SHLD-14), not even by what the scale rounds off, and
+// while data is unread it moves right only by steps worth a segment (section 3.8.6.2.2).
+uint16_t Stack::announce_window(Conn& c) {
+    const uint32_t space = receive_space(c);
+    const bool reduced = space < std::min(settings_.receive_buffer, 65'535u << c.rcv_scale);
+    SeqNum edge = c.rcv.nxt + space;
+    if (reduced) {
+        const uint32_t step = std::min<uint32_t>(receive_mss(c.flow), settings_.receive_buffer / 2);
+        if (!edge.after(c.rcv.edge) || edge.since(c.rcv.edge) < step) edge = c.rcv.edge;
+        c.set(ConnFlags::reduced_window);
+    } else if (c.has(ConnFlags::reduced_window)) {
+        c.clear(ConnFlags::reduced_window);
+    }
+    uint32_t field = later(edge, c.rcv.edge).since(c.rcv.nxt) >> c.rcv_scale;
+    if ((c.rcv.nxt + (field << c.rcv_scale)).before(c.rcv.edge)) ++field;
+    field = std::min(field, 65'535u);
+    c.rcv.edge = later(c.rcv.edge, c.rcv.nxt + (field << c.rcv_scale));
+    return static_cast<uint16_t>(field);
+}
+
+}  // namespace pollux::tcp

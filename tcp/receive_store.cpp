@@ -1,0 +1,85 @@
+#include "tcp/receive_store.hpp"
+
+namespace pollux::tcp {
+
+void ReceiveStores::give(uint32_t index) {
+    ReceiveStore& store = stores_[index];
+    chunks_.release(store.unread);
+    for (uint32_t i = 0; i < store.range_count; ++i) chunks_.release(store.ranges[i].chunks);
+    stores_.give(index);
+}
+
+bool ReceiveStores::may_take(const ReceiveStore& store, uint32_t chunks, bool in_order) const {
+    const uint32_t reserve = in_order ? 0 : chunks_.capacity() / 4;
+    return chunks == 0 || (chunks + reserve <= chunks_.free() && store.chunk_count + chunks <= chunk_limit_);
+}
+
+bool ReceiveStores::append(ReceiveStore& store, std::span<const std::byte> bytes) {
+    if (!may_take(store, chunks_.needed(store.unread, bytes.size()), true)) return false;
+    store.chunk_count += chunks_.append(store.unread, bytes);
+    store.unread_bytes += static_cast<uint32_t>(bytes.size());
+    return true;
+}
+
+bool ReceiveStores::insert(ReceiveStore& store, SeqNum at, std::span<const std::byte> bytes) {
+    const SeqNum end = at + static_cast<uint32_t>(bytes.size());
+    auto& ranges = store.ranges;
+    // [first, last): the ranges that overlap or touch [at, end).
+    uint32_t first = 0;
+    while (first < store.range_count && ranges[first].end.before(at)) ++first;
+    uint32_t last = first;
+    while (last < store.range_count && ranges[last].first.at_or_before(end)) ++last;
+
+    // Each hole may end in a chunk of its own.
+    const uint32_t holes = last - first + 1;
+    const auto size_chunks = static_cast<uint32_t>((bytes.size() + Chunks::chunk_size - 1) / Chunks::chunk_size);
+    if (!may_take(store, size_chunks + holes - 1, false)) return false;
+    if (first == last && store.range_count >= ranges_limit_) return false;
+
+    ReceiveStore::Range merged{.first = at, .end = at, .chunks = {}};
+    const auto fill_to = [&](SeqNum until) {
+        if (!merged.end.before(until)) return;
+        store.chunk_count += chunks_.append(merged.chunks, bytes.subspan(merged.end.since(at), until.since(merged.end)));
+        merged.end = until;
+    };
+    for (uint32_t i = first; i < last; ++i) {
+        if (ranges[i].first.before(merged.first)) merged.first = merged.end = ranges[i].first;
+        else fill_to(ranges[i].first);
+        store.chunk_count -= chunks_.concatenate(merged.chunks, ranges[i].chunks);
+        merged.end = ranges[i].end;
+    }
+    fill_to(end);
+
+    // The merged range takes the place of those that it swallowed.
+    if (first == last) {
+        for (uint32_t i = store.range_count; i > first; --i) ranges[i] = ranges[i - 1];
+        ++store.range_count;
+    } else {
+        const uint32_t gone = last - first - 1;
+        for (uint32_t i = last; gone > 0 && i < store.range_count; ++i) ranges[i - gone] = ranges[i];
+        store.range_count = static_cast<uint8_t>(store.range_count - gone);
+    }
+    ranges[first] = merged;
+    return true;
+}
+
+SeqNum ReceiveStores::join(ReceiveStore& store, SeqNum next) {
+    uint32_t joined = 0;
+    for (; joined < store.range_count && store.ranges[joined].first.at_or_before(next); ++joined) {
+        auto& range = store.ranges[joined];
+        // What arrived in order meanwhile is delivered already.
+        const uint32_t size = range.end.since(range.first);
+        const uint32_t known = std::min(size, next.since(range.first));
+        if (known > 0) store.chunk_count -= chunks_.drop_front(range.chunks, known);
+        store.chunk_count -= chunks_.concatenate(store.unread, range.chunks);
+        store.unread_bytes += size - known;
+        next = later(next, range.end);
+    }
+    if (joined > 0) {
+        for (uint32_t i = joined; i < store.range_count; ++i) store.ranges[i - joined] = store.ranges[i];
+        store.range_count = static_cast<uint8_t>(store.range_count - joined);
+    }
+    return next;
+}
+
+}  // namespace pollux::tcp

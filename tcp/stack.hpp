@@ -1,0 +1,313 @@
+// Stack: the protocol's whole public face.
+//
+// One Stack belongs to one core and shares nothing. It takes Segments and time, and gives Segments (in a TxBatch) and
+// Events. A turn of the loop is
+//
+//     stack.input(burst, now, out);               // what arrived
+//     stack.advance_timers(now, budget);          // what is due
+//     app.on_turn(stack.events(), stack, now);    // the application, once, after both
+//     stack.transmit(now, out);                   // what may be sent now
+//
+// and payload that was received is valid until transmit() begins: what the application has not consumed by then is
+// copied into pooled chunks and counts against the window. Nothing in here allocates after the constructor, asks for
+// the time, throws or calls back.
+//
+// The members are implemented where a reader of RFC 9293 looks for them: input.cpp (segment arrives), handshake.cpp,
+// ack.cpp, text.cpp, output.cpp, timeouts.cpp, close.cpp, time_wait.cpp; stack.cpp has the rest.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "tcp/chunks.hpp"
+#include "tcp/conn.hpp"
+#include "tcp/counters.hpp"
+#include "tcp/flow_table.hpp"
+#include "tcp/half_open.hpp"
+#include "tcp/path_notice.hpp"
+#include "tcp/pins.hpp"
+#include "tcp/rate_limit.hpp"
+#include "tcp/ready_ring.hpp"
+#include "tcp/receive_store.hpp"
+#include "tcp/send_queue.hpp"
+#include "tcp/siphash.hpp"
+#include "tcp/stack_settings.hpp"
+#include "tcp/time_wait.hpp"
+#include "tcp/timer_wheel.hpp"
+#include "tcp/tx_batch.hpp"
+
+namespace pollux::tcp {
+
+/// What happened to a connection. After `closed`, `reset` or `timed_out` the ConnId is dead.
+struct Event {
+    enum class Kind : uint8_t {
+        opened,       // handshake complete
+        data,         // unread() has something
+        writable,     // a send() that was refused may succeed now
+        peer_closed,  // the peer has sent FIN, after all data; we may still send
+        closed,       // ended in good order: both sides have closed
+        reset,        // ended by a RST
+        timed_out,    // ended by R2
+        deadline,     // the Instant given to set_deadline() has come
+    };
+    ConnId conn;
+    Kind kind;
+};
+
+/// Secrets last as long as the process: table places, ISNs and timestamp offsets depend on them.
+struct Secrets {
+    SipKey table, isn, timestamps;
+    uint64_t random_seed = 0;  // jitter of rate limits
+};
+
+/// A copy of what tools and tests may know of one connection.
+struct ConnInfo {
+    FourTuple flow;
+    State state = State::closed;
+    uint32_t cwnd = 0, ssthresh = 0, mss = 0, snd_wnd = 0, rcv_wnd = 0;
+    Duration srtt{}, rttvar{}, rto{};
+    uint32_t in_flight = 0, queued = 0, unread = 0, out_of_order = 0;
+    uint8_t backoff = 0, dup_acks = 0, snd_scale = 0, rcv_scale = 0;
+    bool timestamps = false, sack = false, in_recovery = false;
+    SeqNum snd_una, snd_nxt, rcv_nxt;
+};
+
+/// How much of each pool is in use.
+struct PoolUse {
+    uint32_t connections = 0, half_open = 0, time_wait = 0, send_entries = 0, chunks = 0, receive_stores = 0;
+    uint32_t table_entries = 0, timers = 0;
+    uint64_t pins = 0;  // references to pinned memory
+    bool operator==(const PoolUse&) const = default;
+};
+
+class Stack {
+public:
+    Stack(const StackSettings& settings, const Secrets& secrets, Counters& counters);
+    Stack(const Stack&) = delete;
+    Stack& operator=(const Stack&) = delete;
+
+    // ---- Listening. -------------------------------------------------------------------------------------------
+    /// Accepts connections to `local`; an unspecified address stands for every local one. False: already listening.
+    bool listen(const Endpoint& local);
+    /// Ends the half-open records of `local` silently; established connections go on (RFC 9293 section 3.10.4).
+    void stop_listening(const Endpoint& local);
+    /// While not accepting, SYNs are dropped as `draining`.
+    void set_accepting(bool accepting) { accepting_ = accepting; }
+
+    // ---- The turn. --------------------------------------------------------------------------------------------
+    /// A burst in order of arrival: hashes and prefetches all, then looks all up, then processes each.
+    /// `results` is null or has one place per segment.
+    void input(std::span<const Segment> burst, Instant now, TxBatch& out, Verdict* results = nullptr);
+    Verdict input(const Segment& segment, Instant now, TxBatch& out);
+    /// Acts on an ICMP error or a neighbour failure.
+    Verdict notify(const PathNotice& notice, Instant now);
+    /// Serves at most `budget` due timers; whether due ones remain. What they send leaves with transmit().
+    bool advance_timers(Instant now, uint32_t budget);
+    /// Of this turn, in order. Valid until transmit().
+    std::span<const Event> events() const { return {events_.data(), event_count_}; }
+    /// Ends the turn for received data, then sends what may be sent: ready connections in turn, a quantum each.
+    void transmit(Instant now, TxBatch& out);
+    /// When advance_timers() has work next; nothing: never. A bound for any sleep.
+    std::optional<Instant> next_due(Instant now) const;
+    /// Whether a connection waits for room in a TxBatch, or events wait for the next turn.
+    bool has_work() const { return !ready_.empty() || event_count_ != 0; }
+
+    // ---- The application's calls. A dead ConnId is a no-op: false, empty or 0. -----------------------------------
+    bool is_open(ConnId conn) const { return find(conn) != nullptr; }
+    /// The first contiguous part of what has been received and not consumed; empty when all is consumed.
+    std::span<const std::byte> unread(ConnId conn) const;
+    /// Marks the first `bytes` of unread() as done with. More than it has is a bug of the caller's.
+    void consume(ConnId conn, uint32_t bytes);
+    /// Queues all pieces, or none and promises a `writable` event. The memory stays referenced, through its pin,
+    /// until its last byte is acknowledged.
+    [[nodiscard]] bool send(ConnId conn, std::span<const Pinned> pieces);
+    [[nodiscard]] bool send(ConnId conn, Pinned piece) { return send(conn, std::span<const Pinned>(&piece, 1)); }
+    /// As send(), of a copy made now.
+    [[nodiscard]] bool send_copy(ConnId conn, std::span<const std::byte> bytes);
+    /// Bytes queued and not yet acknowledged.
+    uint32_t unacknowledged(ConnId conn) const;
+    /// Half-close: FIN follows what is queued; receiving goes on (RFC 9293 section 3.6).
+    void shutdown(ConnId conn, Instant now);
+    /// Full close: the ConnId is dead at once and raises no more events. FIN follows what is queued; unread data, or
+    /// data that arrives later, answers with RST (RFC 9293 SHLD-3).
+    void close(ConnId conn, Instant now);
+    /// RST now; the queue is dropped (RFC 9293 section 3.10.5). The ConnId is dead at once.
+    void abort(ConnId conn, Instant now);
+    /// Raises `deadline` once, at or just after `when`; replaces the deadline set before.
+    void set_deadline(ConnId conn, Instant when);
+    void clear_deadline(ConnId conn);
+
+    Pins& pins() { return pins_; }
+    const Pins& pins() const { return pins_; }
+
+    // ---- Tools and tests. ----------------------------------------------------------------------------------------
+    const StackSettings& settings() const { return settings_; }
+    Counters& counters() { return counters_; }
+    std::optional<ConnInfo> info(ConnId conn) const;
+    /// Looks a tuple up: the state it is in, and its ConnId when it is a connection.
+    State state_of(const FourTuple& flow) const;
+    ConnId find_conn(const FourTuple& flow) const;
+    PoolUse pool_use() const;
+    size_t memory_bytes() const;
+    /// Calls `visit(ConnId)` for connections with index in [from, from + count), so that tools can go in slices.
+    template <class Visit> void for_each_conn(uint32_t from, uint32_t count, Visit&& visit) const {
+        for (uint32_t i = from; i < from + count && i < conns_.high_water(); ++i) {
+            if (conns_[i].generation != 0) visit(ConnId{i, conns_[i].generation});
+        }
+    }
+    /// Checks every invariant that a debug build believes in; returns a sentence for the first that does not hold.
+    std::string check_invariants() const;
+
+private:
+    enum class Output : uint8_t { done, again, blocked };
+
+    // stack.cpp
+    uint64_t hash(const FourTuple& flow) const { return siphash_1_3(secrets_.table, flow); }
+    EntryRef find_entry(uint64_t hash, const FourTuple& flow) const;
+    void prefetch(EntryRef entry) const;
+    const Conn* find(ConnId id) const;
+    Conn* find(ConnId id) { return const_cast<Conn*>(std::as_const(*this).find(id)); }
+    uint32_t index_of(const Conn& c) const { return static_cast<uint32_t>(&c - &conns_[0]); }
+    ConnId id_of(const Conn& c) const { return {index_of(c), c.generation}; }
+    bool listening(const Endpoint& local) const;
+    void raise(const Conn& c, Event::Kind kind);
+    void enter(Conn& c, State next);
+    void make_ready(Conn& c);
+    void release(Conn& c);
+    void forget(Conn& c);
+    bool queue_pieces(Conn& c, std::span<const Pinned> pieces);
+    uint32_t timestamp_clock(Instant now) const;
+    uint32_t timestamp_offset(const FourTuple& flow) const;
+    bool has_unread(const Conn& c) const;
+
+    // input.cpp: RFC 9293 section 3.10.7
+    Verdict process(uint64_t hash, const Segment& s, Instant now, TxBatch& out);
+    Verdict closed_arrives(const Segment& s, Verdict why, Instant now, TxBatch& out);
+    Verdict segment_arrives(Conn& c, const Segment& s, Instant now);
+    bool fast_path(Conn& c, const Segment& s, Instant now);
+    Verdict check_timestamp(Conn& c, const Segment& s, Instant now);
+    Verdict check_sequence(Conn& c, const Segment& s, Instant now);
+    Verdict check_reset(Conn& c, const Segment& s, Instant now);
+    Verdict check_syn(Conn& c, const Segment& s, Instant now);
+    void learn_timestamp(Conn& c, const Segment& s, Instant now);
+    void acknowledge_now(Conn& c);
+    void challenge_ack(Conn& c, Instant now);
+    Verdict reset_reply(const Segment& to, Verdict sent, Instant now, TxBatch& out);
+
+    // handshake.cpp
+    Verdict listen_arrives(uint64_t hash, const Segment& s, Instant now, TxBatch& out);
+    Verdict half_open_arrives(uint32_t index, uint64_t hash, const Segment& s, Instant now, TxBatch& out);
+    Verdict complete_handshake(uint32_t index, uint64_t hash, const Segment& s, Instant now);
+    void agree(Conn& c, const HalfOpen& h, const Segment& s, Instant now);
+    Verdict make_half_open(uint64_t hash, const Segment& syn, SeqNum iss, Instant now, TxBatch& out);
+    bool send_syn_ack(const HalfOpen& h, Instant now, TxBatch& out);
+    void acknowledge_half_open(const HalfOpen& h, Instant now, TxBatch& out);
+    void end_half_open(uint32_t index);
+    bool advance_half_open(Instant now, uint32_t& budget);
+    void repeat_syn_acks(Instant now, TxBatch& out);
+    Duration syn_ack_timeout(uint32_t level) const;
+    SeqNum initial_sequence(const FourTuple& flow, Instant now) const;
+    uint16_t receive_mss(const FourTuple& flow) const;
+    uint8_t receive_scale() const;
+    uint32_t initial_window() const;
+
+    // ack.cpp
+    Verdict process_ack(Conn& c, const Segment& s, Instant now);
+    void on_new_ack(Conn& c, const Segment& s, Instant now);
+    void on_duplicate_ack(Conn& c);
+    void update_window(Conn& c, const Segment& s, Instant now);
+    void sample_rtt(Conn& c, const Segment& s, Instant now);
+    void on_fin_acknowledged(Conn& c, Instant now);
+
+    // text.cpp
+    Verdict process_text(Conn& c, const Segment& s, Instant now, Verdict so_far);
+    Verdict keep_or_deliver(Conn& c, SeqNum at, Piece payload);
+    Verdict process_fin(Conn& c, const Segment& s, Verdict so_far);
+    Verdict accept_fin(Conn& c);
+    bool remember_fin(Conn& c, SeqNum fin_at);
+    void accept_in_order(Conn& c, Piece payload);
+    ReceiveStore* store_of(Conn& c);
+    void drop_empty_store(Conn& c);
+    bool settle(Conn& c);
+    void settle_turn();
+    void note_received(Conn& c, size_t size);
+
+    // output.cpp
+    Output output(Conn& c, Instant now, TxBatch& out);
+    bool output_lost(Conn& c, Instant now, TxBatch& out, uint32_t& quota);
+    bool output_new(Conn& c, Instant now, TxBatch& out, uint32_t& quota);
+    bool output_reset(Conn& c, TxBatch& out);
+    uint32_t emit(Conn& c, SeqNum seq, uint32_t size, bool with_fin, Instant now, TxBatch& out);
+    void count_emitted(Conn& c, SeqNum seq, uint32_t size, bool fin, Instant now);
+    bool may_send_small(const Conn& c, uint32_t size, uint32_t usable) const;
+    uint16_t announce_window(Conn& c);
+    uint32_t receive_space(const Conn& c) const;
+    void start_persist(Conn& c, Instant now);
+    void serve_ready(Instant now, TxBatch& out);
+
+    // timeouts.cpp
+    Tick on_timer(uint32_t index, Instant now);
+    void on_retransmission_timeout(Conn& c, Instant now);
+    void on_persist_timeout(Conn& c, Instant now);
+    bool exhausted(const Conn& c) const;
+    void give_up(Conn& c, Event::Kind kind);
+    Duration rto(const Conn& c) const;
+    void start_retransmit_timer(Conn& c, Instant now);
+    void stop_retransmit_timer(Conn& c);
+    Tick next_deadline(const Conn& c) const;
+    void schedule(Conn& c);
+
+    // close.cpp
+    void queue_fin(Conn& c);
+    void abort_with_reset(Conn& c);
+    bool finished(Conn& c, Instant now);
+
+    // time_wait.cpp
+    void enter_time_wait(Conn& c, Instant now);
+    Verdict time_wait_arrives(uint32_t index, uint64_t hash, const Segment& s, Instant now, TxBatch& out);
+    Verdict reopen(uint32_t index, uint64_t hash, const Segment& syn, Instant now, TxBatch& out);
+    void acknowledge_time_wait(const TimeWait& t, Instant now, TxBatch& out);
+    void end_time_wait(uint32_t index);
+    bool advance_time_wait(Instant now, uint32_t& budget);
+
+    // Payload of this turn that stands in the packets still: one per segment in order.
+    struct Borrowed {
+        ConnId conn;
+        Piece bytes;
+        uint16_t next = no_borrowed;  // of the same connection
+        uint16_t tail = no_borrowed;  // in the first one: the last of the same connection
+    };
+    static constexpr uint16_t no_borrowed = 0xffff;
+
+    StackSettings settings_;
+    Secrets secrets_;
+    Counters& counters_;
+    Pool<Conn> conns_;
+    FlowTable table_;
+    TimerWheel<Conn> wheel_;
+    HalfOpenStore half_open_;
+    TimeWaitStore time_wait_;
+    Chunks chunks_;
+    ReceiveStores stores_;
+    Pins pins_;
+    SendQueues send_queues_;
+    RateLimit reset_limit_;
+    Jitter jitter_;
+
+    std::vector<Endpoint> listeners_;
+    ReadyRing ready_;
+    std::vector<Event> events_;
+    uint32_t event_count_ = 0;
+    std::vector<Borrowed> borrowed_;
+    uint32_t borrowed_count_ = 0;
+    uint32_t next_generation_ = 1;
+    uint8_t ack_threshold_units_ = 1;
+    bool accepting_ = true;
+};
+
+}  // namespace pollux::tcp

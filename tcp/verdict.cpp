@@ -1,0 +1,116 @@
+// The lists that name every Verdict and every Tally: one line each, in the order of the enumerations.
+#include "tcp/verdict.hpp"
+
+#include <ostream>
+
+#include "tcp/counters.hpp"
+
+namespace pollux::tcp {
+
+constexpr std::array<VerdictInfo, verdict_count> verdict_list{{
+    {Verdict::delivered, Tone::normal, "delivered", "in-order data handed to the application"},
+    {Verdict::pure_ack, Tone::normal, "pure_ack", "acknowledged something or updated the window"},
+    {Verdict::syn_answered, Tone::normal, "syn_answered", "SYN to a listener, answered with SYN-ACK"},
+    {Verdict::syn_repeated, Tone::peer, "syn_repeated", "repeated SYN, answered with the same SYN-ACK"},
+    {Verdict::opened, Tone::normal, "opened", "completed a handshake"},
+    {Verdict::fin, Tone::normal, "fin", "ended the peer's half of the connection"},
+    {Verdict::time_wait_reopened, Tone::normal, "time_wait_reopened", "newer SYN took over a tuple in TIME-WAIT"},
+    {Verdict::arp, Tone::normal, "arp", "ARP, read or answered"},
+    {Verdict::icmp_echo, Tone::normal, "icmp_echo", "ping, answered"},
+    {Verdict::path_notice, Tone::normal, "path_notice", "ICMP error, handed to the connection it quotes"},
+    {Verdict::old_data, Tone::peer, "old_data", "all of it had been received before"},
+    {Verdict::out_of_order, Tone::peer, "out_of_order", "data ahead of a gap, kept for reassembly"},
+    {Verdict::duplicate_ack, Tone::peer, "duplicate_ack", "acknowledged nothing new"},
+    {Verdict::out_of_window, Tone::peer, "out_of_window", "wholly outside the receive window; acknowledged, dropped"},
+    {Verdict::old_ack, Tone::attack, "old_ack", "acknowledgment older than any window we saw; challenge ACK"},
+    {Verdict::ack_of_unsent, Tone::attack, "ack_of_unsent", "acknowledged what was never sent; challenge ACK"},
+    {Verdict::no_ack, Tone::attack, "no_ack", "no ACK bit on a connection; dropped"},
+    {Verdict::paws, Tone::peer, "paws", "older timestamp than one seen; acknowledged, dropped"},
+    {Verdict::missing_timestamp, Tone::peer, "missing_timestamp", "timestamps were agreed, this has none; dropped"},
+    {Verdict::reset_by_peer, Tone::peer, "reset_by_peer", "RST that ended a connection"},
+    {Verdict::reset_in_window, Tone::attack, "reset_in_window", "RST near but not at RCV.NXT; challenge ACK"},
+    {Verdict::reset_ignored, Tone::peer, "reset_ignored", "RST that belongs to nothing; dropped"},
+    {Verdict::syn_in_window, Tone::attack, "syn_in_window", "SYN on a connection; challenge ACK"},
+    {Verdict::time_wait, Tone::peer, "time_wait", "late segment of a connection in TIME-WAIT"},
+    {Verdict::half_open_ack, Tone::attack, "half_open_ack", "wrong ACK in SYN-RECEIVED; RST sent"},
+    {Verdict::data_after_close, Tone::peer, "data_after_close", "data for a closed application; connection reset"},
+    {Verdict::no_connection, Tone::peer, "no_connection", "belongs to no connection; RST sent"},
+    {Verdict::no_listener, Tone::peer, "no_listener", "SYN to a port where nobody listens; RST sent"},
+    {Verdict::nonsense_flags, Tone::attack, "nonsense_flags", "flags that open nothing; dropped"},
+    {Verdict::bad_tcp_checksum, Tone::attack, "bad_tcp_checksum", "TCP checksum does not fit; dropped"},
+    {Verdict::bad_tcp_header, Tone::attack, "bad_tcp_header", "TCP header lengths do not fit; dropped"},
+    {Verdict::bad_options, Tone::attack, "bad_options", "TCP option lengths do not fit; dropped"},
+    {Verdict::bad_ip_checksum, Tone::attack, "bad_ip_checksum", "IP header checksum does not fit; dropped"},
+    {Verdict::bad_ip_header, Tone::attack, "bad_ip_header", "IP header lengths do not fit; dropped"},
+    {Verdict::frame_too_short, Tone::attack, "frame_too_short", "frame ends before its headers do; dropped"},
+    {Verdict::martian, Tone::attack, "martian", "impossible source address; dropped"},
+    {Verdict::land, Tone::attack, "land", "source and destination are the same; dropped"},
+    {Verdict::to_broadcast, Tone::attack, "to_broadcast", "sent to a broadcast or multicast address; dropped"},
+    {Verdict::fragment, Tone::attack, "fragment", "IP fragment; dropped"},
+    {Verdict::source_routed, Tone::attack, "source_routed", "IP source route; dropped"},
+    {Verdict::bad_icmp, Tone::attack, "bad_icmp", "ICMP that is cut short or damaged; dropped"},
+    {Verdict::icmp_ignored, Tone::foreign, "icmp_ignored", "ICMP that asks nothing of us"},
+    {Verdict::bad_arp, Tone::attack, "bad_arp", "ARP that is cut short, damaged or a lie; dropped"},
+    {Verdict::not_our_address, Tone::foreign, "not_our_address", "IP packet for somebody else"},
+    {Verdict::not_our_frame, Tone::foreign, "not_our_frame", "Ethernet frame for somebody else"},
+    {Verdict::unknown_ethertype, Tone::foreign, "unknown_ethertype", "neither IPv4 nor ARP"},
+    {Verdict::unknown_protocol, Tone::foreign, "unknown_protocol", "neither TCP nor ICMP"},
+    {Verdict::half_open_full, Tone::ours, "half_open_full", "SYN dropped: all half-open records in use"},
+    {Verdict::table_full, Tone::ours, "table_full", "dropped: connection table full"},
+    {Verdict::no_buffer, Tone::ours, "no_buffer", "data dropped: no chunk to keep it in"},
+    {Verdict::reset_limited, Tone::ours, "reset_limited", "no RST sent: rate limit"},
+    {Verdict::icmp_limited, Tone::ours, "icmp_limited", "ping not answered: rate limit"},
+    {Verdict::draining, Tone::ours, "draining", "SYN dropped: the engine is shutting down"},
+    {Verdict::no_room_to_answer, Tone::ours, "no_room_to_answer", "no answer sent: the device is busy"},
+}};
+
+constexpr std::array<TallyInfo, tally_count> tally_list{{
+    {Tally::fast_path, "fast_path", "segments that met every expectation of the fast path"},
+    {Tally::segments_received, "segments_received", "TCP segments for us, with a good checksum"},
+    {Tally::segments_sent, "segments_sent", "TCP segments of connections sent, retransmissions included"},
+    {Tally::payload_bytes_received, "payload_bytes_received", "bytes received in order, once each"},
+    {Tally::payload_bytes_sent, "payload_bytes_sent", "bytes sent for the first time"},
+    {Tally::acks_sent, "acks_sent", "segments sent without payload, SYN and FIN"},
+    {Tally::connections_opened, "connections_opened", "handshakes completed"},
+    {Tally::connections_closed, "connections_closed", "connections ended in good order"},
+    {Tally::connections_reset, "connections_reset", "connections ended by the peer's RST"},
+    {Tally::connections_aborted, "connections_aborted", "connections ended by our RST"},
+    {Tally::connections_timed_out, "connections_timed_out", "connections given up: the peer does not answer"},
+    {Tally::retransmitted_segments, "retransmitted_segments", "segments with data or FIN sent again"},
+    {Tally::retransmission_timeouts, "retransmission_timeouts", "retransmission timers that fired"},
+    {Tally::fast_retransmits, "fast_retransmits", "losses repaired after three duplicate ACKs"},
+    {Tally::window_probes, "window_probes", "probes of a closed window"},
+    {Tally::syn_acks_retransmitted, "syn_acks_retransmitted", "SYN-ACKs sent again by timer"},
+    {Tally::half_open_expired, "half_open_expired", "half-open connections given up"},
+    {Tally::time_wait_made, "time_wait_made", "connections that entered TIME-WAIT"},
+    {Tally::time_wait_recycled, "time_wait_recycled", "TIME-WAIT ended early: the store was full"},
+    {Tally::time_wait_expired, "time_wait_expired", "TIME-WAIT ended after 2 MSL"},
+    {Tally::resets_sent, "resets_sent", "RSTs sent"},
+    {Tally::challenge_acks_sent, "challenge_acks_sent", "challenge ACKs sent (RFC 5961)"},
+    {Tally::challenge_acks_limited, "challenge_acks_limited", "challenge ACKs withheld by the limit"},
+    {Tally::stateless_replies_dropped, "stateless_replies_dropped", "SYN-ACKs and ACKs lost to a full batch"},
+    {Tally::unread_bytes_rolled_back, "unread_bytes_rolled_back", "unread bytes given back to the peer: no chunk"},
+    {Tally::events_lost, "events_lost", "events that found no place; must stay 0"},
+}};
+
+namespace {
+template <class List>
+constexpr bool in_order(const List& list, auto member) {
+    for (size_t i = 0; i < list.size(); ++i) {
+        if (static_cast<size_t>(list[i].*member) != i || list[i].sentence.empty()) return false;
+    }
+    return true;
+}
+static_assert(in_order(verdict_list, &VerdictInfo::verdict), "the list follows the enumeration");
+static_assert(in_order(tally_list, &TallyInfo::tally), "the list follows the enumeration");
+}  // namespace
+
+const std::array<VerdictInfo, verdict_count> verdicts = verdict_list;
+const std::array<TallyInfo, tally_count> tallies = tally_list;
+
+std::string_view name(Verdict verdict) {
+    return verdict < Verdict::count ? verdict_list[static_cast<size_t>(verdict)].name : "?";
+}
+std::ostream& operator<<(std::ostream& out, Verdict verdict) { return out << name(verdict); }
+
+}  // namespace pollux::tcp

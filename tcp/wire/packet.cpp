@@ -1,0 +1,179 @@
+#include "tcp/wire/packet.hpp"
+
+#include <algorithm>
+#include <ostream>
+
+#include "tcp/wire/checksum.hpp"
+
+namespace pollux::tcp::wire {
+namespace {
+
+constexpr size_t max_packet = 65535;
+// Both addresses v4-mapped, the rest as a Segment begins.
+constexpr Segment blank_v4{.flow = {IpAddress::from_v4(0), IpAddress::from_v4(0)}};
+
+// Writes the fixed part of the TCP header (RFC 9293 section 3.1) but for the checksum, and returns its sum. Reserved
+// bits and the urgent pointer are zero.
+uint64_t write_tcp_fixed(std::byte* out, const Segment& segment, size_t header_size) noexcept {
+    const uint32_t window = std::min<uint32_t>(segment.window, 0xffff);
+    const uint32_t ports = uint32_t{segment.flow.local_port} << 16 | segment.flow.remote_port;
+    const uint32_t control = static_cast<uint32_t>(header_size / 4) << 28 | uint32_t(segment.flags) << 16 | window;
+    store_be32(out, ports);
+    store_be32(out + 4, segment.seq.raw());
+    store_be32(out + 8, segment.ack.raw());
+    store_be32(out + 12, control);
+    return uint64_t{ports} + segment.seq.raw() + segment.ack.raw() + control;
+}
+
+EmitStatus check_emit(const Segment& segment, size_t packet_size, size_t room) noexcept {
+    if (!segment.flow.local_addr.is_v4() || !segment.flow.remote_addr.is_v4()) return EmitStatus::unsupported_family;
+    if (packet_size > max_packet) return EmitStatus::too_long;
+    return packet_size <= room ? EmitStatus::ok : EmitStatus::no_room;
+}
+
+// All headers. There is room, and the size is known to fit.
+void write_headers(const Segment& segment, size_t payload_size, uint64_t payload_sum, std::byte* out,
+                   ChecksumMode mode) noexcept {
+    const uint32_t source = segment.flow.local_addr.v4(), destination = segment.flow.remote_addr.v4();
+    const size_t header_size = TcpHeader::min_size + options_size(segment);
+    const size_t tcp_length = header_size + payload_size;
+    write_ipv4(out, {.source = source,
+                     .destination = destination,
+                     .total_length = static_cast<uint16_t>(Ipv4Header::min_size + tcp_length),
+                     .protocol = IpProtocol::tcp,
+                     .ttl = segment.ttl,
+                     .dscp = segment.traffic_class,
+                     .ecn = segment.ecn,
+                     .fill_checksum = mode != ChecksumMode::device_segmentation});
+    std::byte* const tcp = out + Ipv4Header::min_size;
+    uint64_t sum = write_tcp_fixed(tcp, segment, header_size);
+    sum += write_options(tcp + TcpHeader::min_size, segment);
+
+    const size_t pseudo_length = mode == ChecksumMode::device_segmentation ? 0 : tcp_length;
+    const uint64_t pseudo = uint64_t{source} + destination + uint8_t(IpProtocol::tcp) + pseudo_length;
+    // A device continues from the pseudo-header sum and complements the result itself.
+    const uint16_t checksum = mode == ChecksumMode::software ? checksum_of(sum + pseudo + payload_sum) : fold(pseudo);
+    store_be32(tcp + 16, uint32_t{checksum} << 16);  // urgent pointer 0
+}
+
+}  // namespace
+
+std::string_view to_string(ParseResult result) noexcept {
+    switch (result) {
+        case ParseResult::ok: return "ok";
+        case ParseResult::truncated: return "truncated";
+        case ParseResult::bad_ip_header: return "bad_ip_header";
+        case ParseResult::bad_ip_checksum: return "bad_ip_checksum";
+        case ParseResult::fragment: return "fragment";
+        case ParseResult::source_routed: return "source_routed";
+        case ParseResult::unsupported_family: return "unsupported_family";
+        case ParseResult::not_tcp: return "not_tcp";
+        case ParseResult::bad_tcp_header: return "bad_tcp_header";
+        case ParseResult::bad_tcp_checksum: return "bad_tcp_checksum";
+        case ParseResult::bad_options: return "bad_options";
+    }
+    return "?";
+}
+std::ostream& operator<<(std::ostream& out, ParseResult result) { return out << to_string(result); }
+
+std::string_view to_string(EmitStatus status) noexcept {
+    switch (status) {
+        case EmitStatus::ok: return "ok";
+        case EmitStatus::no_room: return "no_room";
+        case EmitStatus::too_long: return "too_long";
+        case EmitStatus::unsupported_family: return "unsupported_family";
+    }
+    return "?";
+}
+std::ostream& operator<<(std::ostream& out, EmitStatus status) { return out << to_string(status); }
+
+ParseResult parse_into(const Ipv4Header& ip, ChecksumTrust trust, Segment& segment) noexcept {
+    if (!trusts(trust, ChecksumTrust::ip_verified) && !ip.checksum_ok()) return ParseResult::bad_ip_checksum;
+    if (ip.is_fragment()) return ParseResult::fragment;
+    if (ip.has_options()) {
+        const IpOptions options = ip.scan_options();
+        if (options == IpOptions::source_route) return ParseResult::source_routed;
+        if (options == IpOptions::malformed) return ParseResult::bad_ip_header;
+    }
+    if (ip.protocol() != IpProtocol::tcp) return ParseResult::not_tcp;
+
+    const auto bytes = ip.payload();
+    const auto tcp = TcpHeader::parse(bytes);
+    if (!tcp) return bytes.size() < TcpHeader::min_size ? ParseResult::truncated : ParseResult::bad_tcp_header;
+    if (!trusts(trust, ChecksumTrust::tcp_verified)) {
+        const uint64_t pseudo =
+            uint64_t{ip.source_v4()} + ip.destination_v4() + uint8_t(IpProtocol::tcp) + bytes.size();
+        if (!checks_out(pseudo + sum_of(bytes))) return ParseResult::bad_tcp_checksum;
+    }
+
+    // A copy of a constant, then single fields: a temporary Segment or tuple would be written in narrow stores and
+    // read back in wide loads, which stalls.
+    segment = blank_v4;
+    segment.flow.local_addr.words[3] = ip.destination_v4();
+    segment.flow.remote_addr.words[3] = ip.source_v4();
+    segment.flow.local_port = tcp->destination_port();
+    segment.flow.remote_port = tcp->source_port();
+    segment.seq = tcp->seq();
+    segment.ack = tcp->ack();
+    segment.window = tcp->window();
+    segment.flags = tcp->flags();
+    segment.payload = tcp->payload();
+    segment.ecn = ip.ecn();
+    segment.ttl = ip.ttl();
+    segment.traffic_class = ip.dscp();
+    return parse_options(tcp->options(), segment) == OptionsResult::ok ? ParseResult::ok : ParseResult::bad_options;
+}
+
+ParseResult parse_into(std::span<const std::byte> ip_packet, ChecksumTrust trust, Segment& segment) noexcept {
+    if (!ip_packet.empty() && load_u8(ip_packet.data()) >> 4 == 6) return ParseResult::unsupported_family;
+    if (const auto ip = Ipv4Header::parse(ip_packet)) return parse_into(*ip, trust, segment);
+    return Ipv4Header::check(ip_packet);
+}
+
+ParsedPacket parse(std::span<const std::byte> ip_packet, ChecksumTrust trust) noexcept {
+    ParsedPacket packet;
+    packet.result = parse_into(ip_packet, trust, packet.segment);
+    return packet;
+}
+
+size_t headers_size(const Segment& segment) noexcept {
+    return Ipv4Header::min_size + TcpHeader::min_size + options_size(segment);
+}
+
+Emitted emit(const Segment& segment, Pieces pieces, std::span<std::byte> out, ChecksumMode mode) noexcept {
+    size_t payload_size = 0;
+    for (const auto piece : pieces) payload_size += piece.size();
+    const size_t headers = headers_size(segment);
+    const EmitStatus status = check_emit(segment, headers + payload_size, out.size());
+    if (status != EmitStatus::ok) return {0, status};
+
+    ChecksumSum payload_sum;
+    std::byte* at = out.data() + headers;
+    for (const auto piece : pieces) {
+        if (piece.empty()) continue;
+        if (mode == ChecksumMode::software) {
+            payload_sum.add_copy(at, piece);
+        } else {
+            std::memcpy(at, piece.data(), piece.size());
+        }
+        at += piece.size();
+    }
+    write_headers(segment, payload_size, payload_sum.sum(), out.data(), mode);
+    return {headers + payload_size, EmitStatus::ok};
+}
+
+Emitted emit(const Segment& segment, std::span<std::byte> out, ChecksumMode mode) noexcept {
+    return emit(segment, Pieces{&segment.payload, 1}, out, mode);
+}
+
+Emitted emit_headers(const Segment& segment, size_t payload_size, uint64_t payload_sum, std::span<std::byte> out,
+                     ChecksumMode mode) noexcept {
+    const size_t headers = headers_size(segment);
+    EmitStatus status = check_emit(segment, headers + payload_size, max_packet);
+    if (status == EmitStatus::ok && headers > out.size()) status = EmitStatus::no_room;
+    if (status != EmitStatus::ok) return {0, status};
+    write_headers(segment, payload_size, payload_sum, out.data(), mode);
+    return {headers, EmitStatus::ok};
+}
+
+}  // namespace pollux::tcp::wire
