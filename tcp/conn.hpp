@@ -2,7 +2,7 @@
 //
 //   line 0   what every segment needs: the tuple, the state, where both sequence spaces stand
 //   line 1   what ACKs and output need: windows, RTT, cwnd, timestamps, the piece in flight, the deadlines
-//   line 2   what only the uncommon needs: wheel links, delayed ACK, recovery, queues longer than one piece
+//   line 2   what only the uncommon needs: the place in the wheel, delayed ACK, recovery, queues longer than one piece
 //
 // The expected GET that also acknowledges the last answer touches lines 0 and 1 only. A connection owns no buffer
 // while it is idle: received data that stays unread or came out of order is in a ReceiveStore, what is queued to send
@@ -116,7 +116,7 @@ struct alignas(64) Conn {
     uint8_t ts_recent_day = 0;     // day of TS.Recent, modulo 256 (RFC 7323 section 5.5: outdated after 24)
     uint8_t unacked_units = 0;     // 64-byte units received since the last ACK, saturating
     // Line 2.
-    uint32_t timer_next = none, timer_prev = none;
+    uint32_t timer_slot = none, timer_cell = none;
     Tick ack_at;                   // delayed ACK
     uint32_t ssthresh = ~0u;
     uint32_t store = none;         // ReceiveStore
@@ -147,7 +147,7 @@ struct alignas(64) Conn {
     constexpr uint32_t unsent() const { return has(ConnFlags::fin_sent) ? 0 : queued() - in_flight(); }
     constexpr bool fin_acknowledged() const { return has(ConnFlags::fin_sent) && snd.una == snd.nxt; }
 };
-static_assert(offsetof(Conn, snd_wnd) == 64 && offsetof(Conn, timer_next) == 128 && sizeof(Conn) == 192);
+static_assert(offsetof(Conn, snd_wnd) == 64 && offsetof(Conn, timer_slot) == 128 && sizeof(Conn) == 192);
 static_assert(std::is_trivially_destructible_v<Conn>);
 
 }  // namespace pollux::tcp

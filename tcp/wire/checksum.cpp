@@ -20,7 +20,7 @@ inline Word take(const std::byte*& from) noexcept {
 // Sums and, when `Copy`, writes what it has just read to `to`.
 template <bool Copy>
 inline uint32_t run(std::byte* to, const std::byte* from, size_t size) noexcept {
-    const auto put = [&to](const auto& word) {
+    const auto put = [&](const auto& word) {
         if constexpr (Copy) {
             std::memcpy(to, &word, sizeof word);
             to += sizeof word;

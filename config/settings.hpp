@@ -1,0 +1,130 @@
+// What a program is told at start, as plain structs whose members carry their units. config/load.hpp makes one from
+// a TOML file; tests and examples may fill one by hand. Nothing here knows TOML, DPDK or HTTP, and nothing changes
+// while the engine runs.
+//
+// Tables of the file: [eal], [engine], [[port]], [[listen]], [tcp] with [tcp.capacity], [http], [[route]].
+// A `Source` says where a thing was written, so that a start-up error can name file and line as the loader does.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "tcp/address.hpp"
+#include "tcp/stack_settings.hpp"
+#include "tcp/time.hpp"
+#include "tcp/wire/mac_address.hpp"
+
+namespace pollux::config {
+
+/// Where a table was written. Equal to every other one: it is no part of what was said.
+struct Source {
+    std::string file;
+    uint32_t line = 0;
+    bool operator==(const Source&) const { return true; }
+    /// "demo.toml:12", or nothing for settings that were not read from a file.
+    std::string to_string() const { return file.empty() ? file : file + ":" + std::to_string(line); }
+};
+
+/// [eal]: how DPDK's environment is started. Everything that it does not know goes through `args` untouched.
+struct Eal {
+    bool huge_pages = true;          // if any are free; false: never (--no-huge)
+    uint32_t memory_mb = 0;          // 0: what the packet buffers need
+    std::vector<uint16_t> cores{0};  // one worker on each, in this order; the first is EAL's main lcore
+    std::string file_prefix;         // empty: unique to the process
+    std::vector<std::string> args;   // appended as they are; those after `--` on the command line follow them
+    bool operator==(const Eal&) const = default;
+};
+
+/// What a worker does when there is nothing to do. `automatic`: adaptive if any port is virtual, else spin.
+enum class Idle : uint8_t { automatic, spin, adaptive };
+
+/// [engine]: the loop of one worker.
+struct Engine {
+    Idle idle = Idle::automatic;
+    tcp::Duration drain_timeout = tcp::Duration{10'000'000};  // SIGTERM: what is left then gets RST
+    uint32_t packet_buffers = 16'384;                         // mbufs of each worker
+    uint32_t icmp_replies_per_second = 1'000;                 // of each worker
+    bool operator==(const Engine&) const = default;
+};
+
+/// An address of ours and the network that it is on: "192.0.2.1/24".
+struct Prefix {
+    tcp::IpAddress address{};
+    uint8_t length = 0;  // bits, of the family's 32 or 128
+    bool operator==(const Prefix&) const = default;
+
+    /// Is `other` of this family and on this network?
+    bool contains(const tcp::IpAddress& other) const;
+    std::string to_string() const;
+};
+
+using MacAddress = tcp::wire::MacAddress;
+
+/// `automatic`: what the device offers is used, the rest is done in software.
+enum class ChecksumOffload : uint8_t { automatic, off };
+
+/// [[port]]: one device.
+struct Port {
+    std::string device;             // "0000:3b:00.0", or a vdev string such as "net_tap0,iface=pollux0"
+    std::vector<Prefix> addresses;  // at least one
+    std::optional<tcp::IpAddress> gateway;
+    uint16_t mtu_bytes = 1500;
+    std::optional<MacAddress> mac;   // none: the device's own
+    uint16_t rx_descriptors = 1024;  // of each queue
+    uint16_t tx_descriptors = 1024;
+    ChecksumOffload checksum_offload = ChecksumOffload::automatic;
+    Source source;
+    bool operator==(const Port&) const = default;
+
+    /// By PCI address (EAL's -a), as opposed to a virtual device (--vdev).
+    bool is_pci() const;
+};
+
+/// [[listen]]: an unspecified address means every address of every port.
+struct Listen {
+    tcp::IpAddress address{};
+    uint16_t port = 0;
+    Source source;
+    bool operator==(const Listen&) const = default;
+};
+
+/// [http]: limits of one connection. A timeout of zero or a `max_requests` of zero means unlimited.
+struct Http {
+    tcp::Duration idle_timeout = tcp::Duration{5'000'000};     // between an answer and the next request
+    uint16_t max_requests = 100;                               // then `Connection: close`
+    tcp::Duration header_timeout = tcp::Duration{10'000'000};  // from the first byte of a request to its last
+    tcp::Duration linger_timeout =
+        tcp::Duration{2'000'000};             // reading on after our FIN, so that no RST eats the answer
+    uint32_t max_request_line_bytes = 8'192;  // else 414
+    uint32_t max_header_bytes = 16'384;       // all fields together, else 431
+    uint16_t max_header_fields = 100;         // else 431
+    uint32_t max_body_bytes = 65'536;         // of a request's body, which is skipped, else 413
+    uint32_t request_buffers = 1'024;         // of each worker: requests that have come in part, at the same time
+    bool operator==(const Http&) const = default;
+};
+
+/// [[route]]: the answer to GET and HEAD of one path. Exactly one of `body` and `file`.
+struct Route {
+    std::string path;
+    std::optional<std::string> body;
+    std::optional<std::string> file;  // relative to the folder of the settings file when read from one
+    std::string content_type;
+    Source source;
+    bool operator==(const Route&) const = default;
+};
+
+struct Settings {
+    Eal eal;
+    Engine engine;
+    std::vector<Port> ports;
+    std::vector<Listen> listens;
+    tcp::StackSettings tcp;  // `mtu` comes from the port, `wall_clock_at_zero_us` from the clock: not in the file
+    Http http;
+    std::vector<Route> routes;
+    Source tcp_source;
+    bool operator==(const Settings&) const = default;
+};
+
+}  // namespace pollux::config

@@ -1,0 +1,44 @@
+// Eal: DPDK's environment, started from the settings and ended with the object. One per process: EAL cannot be
+// started twice.
+//
+// What is decided here: no PCI device is probed unless one is configured (or the machine's own NIC would be); each
+// process has a file prefix of its own; huge pages are unlinked as soon as they are mapped, and where there are none
+// ordinary memory serves; nothing of DPDK is left in the file system, even after a kill -9: no shared configuration,
+// no telemetry socket, and the runtime directory goes at once. What the user passes through comes last and wins.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "config/settings.hpp"
+
+namespace pollux::engine {
+
+/// The arguments that Eal starts with, program name first. `huge_pages`: the machine has some free. `bytes` is
+/// what the packet pools will need, for when EAL is not left to decide.
+std::vector<std::string> eal_arguments(const config::Settings& settings, bool huge_pages, size_t bytes);
+
+/// Whether the user asked for DPDK's log; otherwise it stays quiet.
+bool wants_log(const config::Eal& eal);
+
+/// Free huge pages of any size on this machine.
+bool machine_has_huge_pages();
+
+class Eal {
+public:
+    /// Throws one sentence that says what to do. `bytes` as above.
+    Eal(const config::Settings& settings, size_t bytes);
+    ~Eal();
+    Eal(const Eal&) = delete;
+    Eal& operator=(const Eal&) = delete;
+
+    /// What the user should know though it works; empty: nothing.
+    const std::string& notice() const { return notice_; }
+    /// The last line that EAL logged while it started: why a device is missing, if one is.
+    const std::string& last_words() const { return last_words_; }
+
+private:
+    std::string notice_, last_words_;
+};
+
+}  // namespace pollux::engine

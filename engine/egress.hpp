@@ -1,0 +1,88 @@
+// Egress: Segments to frames, and the frames to the queues in order.
+//
+// A segment's frame is written in one pass: the Ethernet header of its path, the IPv4 and TCP headers, the payload
+// gathered from its pieces (copied, and summed on the way when the device does not sum). A segment whose path is
+// unresolved goes through the neighbour cache. What a queue refuses stays in that port's backlog, in order; room()
+// tells the next turn's TxBatch how much may come, so that nothing encoded is ever dropped for lack of room. The
+// packets for that are taken from the pool before the turn begins.
+//
+// Control frames (ARP, ICMP) share the backlog but never its last half.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "engine/dpdk.hpp"
+#include "engine/interface.hpp"
+#include "engine/neighbors.hpp"
+#include "engine/nic_queue.hpp"
+#include "engine/paths.hpp"
+#include "tcp/counters.hpp"
+#include "tcp/path_notice.hpp"
+#include "tcp/tx_batch.hpp"
+
+namespace pollux::engine {
+
+class Egress {
+public:
+    /// Refers to all of its arguments. `capacity`: frames that one turn can encode.
+    Egress(std::span<const Interface> interfaces, Paths& paths, Neighbors& neighbors, tcp::Counters& counters,
+           rte_mempool& pool, uint32_t capacity);
+    ~Egress();
+    Egress(const Egress&) = delete;
+    Egress& operator=(const Egress&) = delete;
+
+    /// Takes packets from the pool for this turn and returns how many segments may be encoded in it.
+    uint32_t reserve();
+    /// Appends the batch's frames to the backlogs.
+    void encode(const tcp::TxBatch& batch, tcp::Instant now);
+    /// Asks what the neighbour cache wants asked and sends what it releases. Comes after encode().
+    void serve_neighbors(tcp::Instant now);
+    /// Whom no neighbour answered for, since clear_notices().
+    std::span<const tcp::PathNotice> notices() const { return notices_; }
+    void clear_notices() { notices_.clear(); }
+    /// Announces every address of `interface` (RFC 5227 section 3).
+    void announce(const Interface& interface);
+    /// A received packet that has been turned into its answer. False: no room; it stays the caller's.
+    bool send_control(const Interface& interface, rte_mbuf* packet);
+
+    /// Hands `queue` what it takes of the backlog of `interface`; returns how many.
+    template <PacketQueue Queue>
+    uint32_t flush(size_t interface, Queue& queue) {
+        Backlog& backlog = backlogs_[interface];
+        if (backlog.frames.empty()) return 0;
+        const uint16_t taken = queue.send(backlog.frames);
+        backlog.frames.erase(backlog.frames.begin(), backlog.frames.begin() + taken);
+        return taken;
+    }
+    /// Frames that wait for their queue.
+    size_t backlog() const;
+    uint64_t frames_encoded() const { return encoded_; }
+
+private:
+    struct Backlog {
+        std::vector<rte_mbuf*> frames;  // reserved at start; its erase() is the one place that moves frames
+    };
+
+    rte_mbuf* take();
+    void encode_one(const tcp::TxBatch& batch, const tcp::TxSegment& segment, tcp::Instant now);
+    void give_up(rte_mbuf* packet, const tcp::FourTuple& flow);
+    void encode_unresolved(const tcp::Segment& segment, rte_mbuf* packet, tcp::Instant now);
+    void write_frame(rte_mbuf& packet, const Path& path, const tcp::TxBatch& batch, const tcp::TxSegment& segment);
+    void send_arp(const Interface& interface, const tcp::wire::MacAddress& to, uint32_t sender, uint32_t target);
+    const Interface* interface_of(const tcp::IpAddress& local) const;
+
+    std::span<const Interface> interfaces_;
+    Paths& paths_;
+    Neighbors& neighbors_;
+    tcp::Counters& counters_;
+    rte_mempool& pool_;
+    uint32_t capacity_;
+    std::vector<Backlog> backlogs_;         // one of each interface
+    std::vector<rte_mbuf*> stash_;          // packets taken from the pool ahead of need; used from the back
+    std::vector<tcp::PathNotice> notices_;  // bounded: one lost is repeated with the next packet
+    uint64_t encoded_ = 0;
+};
+
+}  // namespace pollux::engine

@@ -1,0 +1,55 @@
+#include "engine/idle.hpp"
+
+#include <rte_interrupts.h>
+#include <sys/prctl.h>
+
+#include <algorithm>
+#include <chrono>
+#include <thread>
+
+namespace pollux::engine {
+
+void Idle::watch(std::span<const NicQueue> queues) {
+    queues_ = queues;
+    interrupts_ = false;
+    if (kind_ == Kind::spin) return;
+    prctl(PR_SET_TIMERSLACK, 1'000UL);  // ns; the default 50 us would double a short sleep
+    if (queues.empty()) return;
+    interrupts_ = true;
+    for (const NicQueue& queue : queues) {
+        if (!queue.wakes() || rte_eth_dev_rx_intr_ctl_q(queue.port(), queue.queue(), RTE_EPOLL_PER_THREAD,
+                                                        RTE_INTR_EVENT_ADD, nullptr) != 0) {
+            interrupts_ = false;
+        }
+    }
+}
+
+// Devices whose queues are file descriptors (net_tap) need no arming and say so by -ENOTSUP.
+bool Idle::arm(bool on) {
+    bool all = true;
+    for (const NicQueue& queue : queues_) {
+        const int result = on ? rte_eth_dev_rx_intr_enable(queue.port(), queue.queue())
+                              : rte_eth_dev_rx_intr_disable(queue.port(), queue.queue());
+        all = all && (result == 0 || result == -ENOTSUP);
+    }
+    return all;
+}
+
+void Idle::sleep(tcp::Duration longest) {
+    using std::chrono::milliseconds;
+    if (longest <= tcp::Duration::zero()) return;
+    ++sleeps_;
+    if (interrupts_ && longest >= milliseconds{1} && arm(true)) {
+        // A packet that came between the last look and arming raises the interrupt as well: descriptors are level in
+        // the device, and the loop looks again before it comes back here.
+        rte_epoll_event events[8];
+        const auto ms = static_cast<int>(std::chrono::duration_cast<milliseconds>(longest).count());
+        rte_epoll_wait(RTE_EPOLL_PER_THREAD, events, 8, ms);
+        arm(false);
+        empty_turns_ = spin_turns / 2;  // look for a while before the next sleep
+        return;
+    }
+    std::this_thread::sleep_for(std::min(longest, blind_sleep));
+}
+
+}  // namespace pollux::engine

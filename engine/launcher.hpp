@@ -1,0 +1,191 @@
+// Launcher: from settings to running workers and back to nothing. It starts EAL, makes a packet pool for each worker,
+// sets the ports up with one queue pair for each worker, starts a worker on every lcore, with a stack, an application
+// object and counters of its own, and takes everything down again in reverse.
+//
+//     return engine::run<Echo>(settings, [](const engine::WorkerContext& context) { return Echo{context}; });
+//
+// The calling thread becomes EAL's main lcore and runs the first worker. A housekeeper thread, which belongs to no
+// lcore, reads what the workers publish ten times a second and calls back. SIGTERM and SIGINT drain; a second one
+// ends at once. An exception of any worker ends all of them and comes out of run().
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "config/settings.hpp"
+#include "engine/clock.hpp"
+#include "engine/drain.hpp"
+#include "engine/idle.hpp"
+#include "engine/machine.hpp"
+#include "engine/published.hpp"
+#include "engine/worker.hpp"
+#include "tcp/counters.hpp"
+#include "tcp/stack.hpp"
+
+namespace pollux::engine {
+
+/// What an application object is made of: it belongs to one worker.
+struct WorkerContext {
+    uint32_t index = 0, workers = 1;
+    tcp::Stack& stack;
+    const config::Settings& settings;
+    uint64_t wall_at_zero_us = 0;  // microseconds since the Unix epoch at Instant{0}
+};
+
+/// Applications without a `report()`.
+struct NoReport {
+    NoReport& operator+=(const NoReport&) { return *this; }
+};
+
+template <class App>
+struct ReportOf {
+    using type = NoReport;
+    static type of(const App&) { return {}; }
+};
+/// `report()` returns a copyable value with `+=`: what the application wants in the status.
+template <class App>
+requires requires(const App& app) { app.report(); }
+struct ReportOf<App> {
+    using type = decltype(std::declval<const App&>().report());
+    static type of(const App& app) { return app.report(); }
+};
+
+/// All workers together, as they stood within the last 100 ms.
+template <class App>
+struct Status {
+    double seconds = 0;  // since the workers began
+    bool draining = false;
+    tcp::Counters counters{};
+    tcp::PoolUse pools{};
+    typename ReportOf<App>::type report{};
+};
+
+template <class App>
+struct Options {
+    /// On the housekeeper's thread: once when every worker runs, then once an interval, and a last time at the end.
+    std::function<void()> on_started;
+    std::function<void(const Status<App>&)> on_status;
+    std::chrono::milliseconds interval{1000};
+    /// What works but should be known ("no huge pages ..."); on the calling thread, during start-up.
+    std::function<void(const std::string&)> on_notice;
+};
+
+template <class App>
+class Launcher {
+public:
+    using Factory = std::function<App(const WorkerContext&)>;
+
+    Launcher(const config::Settings& settings, Factory make_app, Options<App> options)
+        : machine_(settings, options.on_notice),
+          settings_(settings),
+          make_app_(std::move(make_app)),
+          options_(std::move(options)),
+          published_(machine_.workers()) {}
+
+    void run() {
+        Housekeeper housekeeper{machine_.free_cpus(), options_.interval, [this](bool last) { housekeep(last); }};
+        machine_.on_each_lcore([this](uint32_t index) { work(index); });
+        housekeeper.stop();
+        if (failure_) std::rethrow_exception(failure_);
+    }
+
+private:
+    struct Snapshot {
+        tcp::Counters counters{};
+        tcp::PoolUse pools{};
+        typename ReportOf<App>::type report{};
+    };
+    static constexpr tcp::Duration publish_interval = std::chrono::milliseconds{100};
+
+    // The life of one worker, on its own lcore, so that its memory is near.
+    void work(uint32_t index) noexcept {
+        try {
+            tcp::Counters counters;
+            tcp::Stack stack{machine_.stack_settings(), machine_.secrets(index), counters};
+            machine_.listen_all(stack);
+            App app{make_app_(
+                WorkerContext{index, machine_.workers(), stack, settings_, machine_.clock().wall_at_zero_us()})};
+            Worker<NicQueue, App> worker{machine_.queues(index), machine_.interfaces(),          stack, app, counters,
+                                         machine_.pool(index),   machine_.worker_settings(index)};
+            loop(index, worker, stack, app, counters);
+        } catch (...) {
+            if (!failed_.exchange(true)) failure_ = std::current_exception();
+            Signals::request_end();
+            Signals::request_end();
+        }
+    }
+
+    template <class W>
+    void loop(uint32_t index, W& worker, tcp::Stack& stack, App& app, tcp::Counters& counters) {
+        const Clock clock = machine_.clock();
+        Idle idle{machine_.idle_kind()};
+        idle.watch(worker.queues());
+        Drain drain{settings_.engine.drain_timeout};
+        tcp::Instant publish_at{};
+        running_.fetch_add(1, std::memory_order_release);
+        while (true) {
+            const tcp::Instant now = clock.now();
+            const bool worked = worker.turn(now);
+            if (const uint32_t requests = Signals::requests(); requests != 0) {
+                if (drain.is_over(worker, requests, now)) break;
+            }
+            if (now >= publish_at) {
+                published_[index].write({counters, stack.pool_use(), ReportOf<App>::of(app)});
+                publish_at = now + publish_interval;
+            }
+            if (worked) {
+                idle.worked();
+            } else {
+                idle.rest(now, [&](tcp::Instant at) { return worker.next_due(at); });
+            }
+        }
+        published_[index].write({counters, stack.pool_use(), ReportOf<App>::of(app)});
+    }
+
+    void housekeep(bool last) {
+        if (!started_) {
+            if (running_.load(std::memory_order_acquire) < machine_.workers()) return;
+            started_ = true;
+            began_ = machine_.clock().now();
+            if (options_.on_started) options_.on_started();
+            if (!last) return;
+        }
+        if (!options_.on_status) return;
+        Status<App> status;
+        status.seconds = std::chrono::duration<double>(machine_.clock().now() - began_).count();
+        status.draining = Signals::requests() != 0;
+        for (const Published<Snapshot>& published : published_) {
+            Snapshot snapshot;
+            if (!published.read(snapshot)) continue;
+            status.counters += snapshot.counters;
+            add(status.pools, snapshot.pools);
+            status.report += snapshot.report;
+        }
+        options_.on_status(status);
+    }
+
+    Machine machine_;
+    const config::Settings& settings_;
+    Factory make_app_;
+    Options<App> options_;
+    std::vector<Published<Snapshot>> published_;
+    std::atomic<uint32_t> running_{0};
+    std::atomic<bool> failed_{false};
+    std::exception_ptr failure_;
+    bool started_ = false;  // the housekeeper's
+    tcp::Instant began_{};
+};
+
+/// Runs until a signal ends it. Throws one sentence when something cannot be started; EAL is ended in any case.
+template <class App, class Factory>
+void run(const config::Settings& settings, Factory make_app, Options<App> options = {}) {
+    Launcher<App>{settings, std::move(make_app), std::move(options)}.run();
+}
+
+}  // namespace pollux::engine

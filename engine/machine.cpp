@@ -1,0 +1,220 @@
+#include "engine/machine.hpp"
+
+#include <pthread.h>
+#include <signal.h>
+#include <sys/random.h>
+
+#include <algorithm>
+#include <stdexcept>
+
+#include "engine/sentence.hpp"
+
+namespace pollux::engine {
+namespace {
+
+cpu_set_t own_cpus() {
+    cpu_set_t cpus;
+    CPU_ZERO(&cpus);
+    pthread_getaffinity_np(pthread_self(), sizeof cpus, &cpus);
+    return cpus;
+}
+
+void fill_random(void* to, size_t size) {
+    auto* at = static_cast<std::byte*>(to);
+    while (size > 0) {
+        const ssize_t got = getrandom(at, size, 0);
+        if (got < 0) throw std::runtime_error("the kernel has no random bytes for our secrets: " + errno_text(errno));
+        at += got;
+        size -= static_cast<size_t>(got);
+    }
+}
+
+uint16_t largest_mtu(const config::Settings& settings) {
+    uint16_t mtu = 1500;
+    for (const config::Port& port : settings.ports) mtu = std::max(mtu, port.mtu_bytes);
+    return mtu;
+}
+
+size_t pools_bytes(const config::Settings& settings) {
+    return settings.eal.cores.size() * packet_pool_bytes(settings.engine.packet_buffers, largest_mtu(settings));
+}
+
+// The lcores in the workers' order: EAL's main one first.
+std::vector<unsigned> lcores() {
+    std::vector<unsigned> all{rte_get_main_lcore()};
+    unsigned lcore = 0;
+    RTE_LCORE_FOREACH_WORKER(lcore) all.push_back(lcore);
+    return all;
+}
+
+}  // namespace
+
+struct Signals::Saved {
+    struct sigaction term, interrupt;
+};
+
+Signals::Signals() : saved_(std::make_unique<Saved>()) {
+    requests_ = 0;
+    struct sigaction action {};
+    action.sa_handler = [](int) { request_end(); };
+    sigaction(SIGTERM, &action, &saved_->term);
+    sigaction(SIGINT, &action, &saved_->interrupt);
+}
+
+Signals::~Signals() {
+    sigaction(SIGTERM, &saved_->term, nullptr);
+    sigaction(SIGINT, &saved_->interrupt, nullptr);
+}
+
+Housekeeper::Housekeeper(const cpu_set_t& cpus, std::chrono::milliseconds interval,
+                         std::function<void(bool last)> task) {
+    // What is not on time yet (workers that still allocate) is looked for again soon.
+    thread_ = std::thread{[this, cpus, interval, task = std::move(task)] {
+        pthread_setaffinity_np(pthread_self(), sizeof cpus, &cpus);  // not on the lcore that its maker is pinned to
+        pthread_setname_np(pthread_self(), "housekeeper");
+        std::unique_lock lock{mutex_};
+        while (!wake_.wait_for(lock, interval, [this] { return stopping_; })) {
+            lock.unlock();
+            task(false);
+            lock.lock();
+        }
+        lock.unlock();
+        task(true);
+    }};
+}
+
+void Housekeeper::stop() {
+    {
+        const std::lock_guard lock{mutex_};
+        stopping_ = true;
+    }
+    wake_.notify_all();
+    if (thread_.joinable()) thread_.join();
+}
+
+Machine::Machine(const config::Settings& settings, const std::function<void(const std::string&)>& on_notice)
+    : settings_(settings),
+      free_cpus_(own_cpus()),
+      eal_(settings, pools_bytes(settings)),
+      secrets_(make_secrets()),
+      stack_settings_(settings.tcp) {
+    if (!eal_.notice().empty() && on_notice) on_notice(eal_.notice());
+    make_pools();
+    make_ports(on_notice);
+    stack_settings_.wall_clock_at_zero_us = clock_.wall_at_zero_us();
+}
+
+void Machine::make_pools() {
+    size_t descriptors = 0;
+    for (const config::Port& port : settings_.ports) descriptors += size_t{port.rx_descriptors} + port.tx_descriptors;
+    constexpr size_t in_hand = 2 * transmit_batch;
+    if (settings_.engine.packet_buffers < descriptors + in_hand) {
+        throw std::runtime_error("engine.packet_buffers is " + std::to_string(settings_.engine.packet_buffers) +
+                                 ", the descriptors of the ports and one turn need " +
+                                 std::to_string(descriptors + in_hand));
+    }
+    for (const unsigned lcore : lcores()) {
+        pools_.push_back(make_packet_pool("packets-" + std::to_string(lcore), settings_.engine.packet_buffers,
+                                          largest_mtu(settings_), static_cast<int>(rte_lcore_to_socket_id(lcore))));
+    }
+}
+
+void Machine::make_ports(const std::function<void(const std::string&)>& on_notice) {
+    std::vector<rte_mempool*> pools;
+    for (const PacketPool& pool : pools_) pools.push_back(pool.get());
+    if (settings_.ports.empty()) throw std::runtime_error("no [[port]] is configured: there is nothing to serve on");
+    stack_settings_.mtu = UINT16_MAX;
+    for (size_t i = 0; i < settings_.ports.size(); ++i) {
+        ports_.push_back(
+            std::make_unique<Port>(settings_.ports[i], i, pools, eal_.last_words(), wants_log(settings_.eal)));
+        interfaces_.push_back(ports_.back()->interface());
+        stack_settings_.mtu = std::min(stack_settings_.mtu, settings_.ports[i].mtu_bytes);
+        const std::chrono::seconds patience{settings_.ports[i].is_pci() ? 5 : 0};
+        if (!ports_.back()->wait_for_link(patience) && on_notice) {
+            on_notice("port " + interfaces_.back().name + " has no link yet");
+        }
+    }
+}
+
+std::vector<NicQueue> Machine::queues(uint32_t worker) const {
+    std::vector<NicQueue> queues;
+    for (const auto& port : ports_) queues.emplace_back(port->id(), static_cast<uint16_t>(worker), port->wakes());
+    return queues;
+}
+
+WorkerSettings Machine::worker_settings(uint32_t worker) const {
+    const uint64_t seed = secrets(worker).random_seed;
+    WorkerSettings made;
+    made.icmp = {settings_.engine.icmp_replies_per_second, stack_settings_.ttl, seed};
+    made.announces = worker == 0;
+    made.seed = seed * 0x9e37'79b9'7f4a'7c15;
+    return made;
+}
+
+tcp::Secrets Machine::secrets(uint32_t worker) const {
+    tcp::Secrets own = secrets_;  // the same for all, so that any worker completes any handshake; but not the jitter
+    own.random_seed += worker * 0x9e37'79b9'7f4a'7c15;
+    return own;
+}
+
+Idle::Kind Machine::idle_kind() const {
+    switch (settings_.engine.idle) {
+        case config::Idle::spin: return Idle::Kind::spin;
+        case config::Idle::adaptive: return Idle::Kind::adaptive;
+        case config::Idle::automatic: break;
+    }
+    const bool virtual_port = std::any_of(settings_.ports.begin(), settings_.ports.end(),
+                                          [](const config::Port& port) { return !port.is_pci(); });
+    return virtual_port ? Idle::Kind::adaptive : Idle::Kind::spin;
+}
+
+void Machine::listen_all(tcp::Stack& stack) const {
+    for (const config::Listen& listen : settings_.listens) {
+        const tcp::Endpoint endpoint{listen.address, listen.port};
+        if (!stack.listen(endpoint)) {
+            throw std::runtime_error("[[listen]] " + endpoint.to_string() + " stands twice in the settings");
+        }
+    }
+}
+
+void Machine::on_each_lcore(const std::function<void(uint32_t)>& work) const {
+    struct Task {
+        const std::function<void(uint32_t)>* work;
+        uint32_t index;
+    };
+    const std::vector<unsigned> all = lcores();
+    std::vector<Task> tasks;
+    for (uint32_t i = 0; i < all.size(); ++i) tasks.push_back({&work, i});
+    const auto call = [](void* task) {
+        const auto& own = *static_cast<const Task*>(task);
+        (*own.work)(own.index);
+        return 0;
+    };
+    for (uint32_t i = 1; i < all.size(); ++i) rte_eal_remote_launch(call, &tasks[i], all[i]);
+    work(0);
+    rte_eal_mp_wait_lcore();
+}
+
+tcp::Secrets make_secrets() {
+    tcp::Secrets secrets;
+    for (tcp::SipKey* key : {&secrets.table, &secrets.isn, &secrets.timestamps}) {
+        fill_random(&key->k0, sizeof key->k0);
+        fill_random(&key->k1, sizeof key->k1);
+    }
+    fill_random(&secrets.random_seed, sizeof secrets.random_seed);
+    return secrets;
+}
+
+void add(tcp::PoolUse& total, const tcp::PoolUse& more) {
+    total.connections += more.connections;
+    total.half_open += more.half_open;
+    total.time_wait += more.time_wait;
+    total.send_entries += more.send_entries;
+    total.chunks += more.chunks;
+    total.receive_stores += more.receive_stores;
+    total.table_entries += more.table_entries;
+    total.timers += more.timers;
+    total.pins += more.pins;
+}
+
+}  // namespace pollux::engine

@@ -1,0 +1,111 @@
+// Machine: what all workers of a process stand on: EAL, clock, packet pools, ports, secrets, signals. It is made
+// before the first worker and ends after the last; the workers only read it.
+#pragma once
+
+#include <sched.h>
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "config/settings.hpp"
+#include "engine/clock.hpp"
+#include "engine/eal.hpp"
+#include "engine/idle.hpp"
+#include "engine/interface.hpp"
+#include "engine/mbuf.hpp"
+#include "engine/nic_queue.hpp"
+#include "engine/port.hpp"
+#include "engine/worker.hpp"
+#include "tcp/stack.hpp"
+
+namespace pollux::engine {
+
+/// SIGTERM and SIGINT, counted from the object's making to its end.
+class Signals {
+public:
+    Signals();
+    ~Signals();
+    Signals(const Signals&) = delete;
+    Signals& operator=(const Signals&) = delete;
+
+    static uint32_t requests() { return requests_.load(std::memory_order_relaxed); }
+    /// As if a signal had come.
+    static void request_end() { requests_.fetch_add(1, std::memory_order_relaxed); }
+
+private:
+    static inline std::atomic<uint32_t> requests_{0};
+    struct Saved;
+    std::unique_ptr<Saved> saved_;
+};
+
+/// Calls back once an interval on a thread of its own, and a last time when it is stopped.
+class Housekeeper {
+public:
+    Housekeeper(const cpu_set_t& cpus, std::chrono::milliseconds interval, std::function<void(bool last)> task);
+    ~Housekeeper() { stop(); }
+    Housekeeper(const Housekeeper&) = delete;
+    Housekeeper& operator=(const Housekeeper&) = delete;
+    void stop();
+
+private:
+    std::mutex mutex_;
+    std::condition_variable wake_;
+    bool stopping_ = false;
+    std::thread thread_;
+};
+
+class Machine {
+public:
+    /// Throws one sentence. `settings` must outlive the machine.
+    Machine(const config::Settings& settings, const std::function<void(const std::string&)>& on_notice);
+
+    uint32_t workers() const { return static_cast<uint32_t>(pools_.size()); }
+    const Clock& clock() const { return clock_; }
+    rte_mempool& pool(uint32_t worker) const { return *pools_[worker]; }
+    std::span<const Interface> interfaces() const { return interfaces_; }
+    /// The worker's queue pair of each port.
+    std::vector<NicQueue> queues(uint32_t worker) const;
+    const tcp::StackSettings& stack_settings() const { return stack_settings_; }
+    WorkerSettings worker_settings(uint32_t worker) const;
+    tcp::Secrets secrets(uint32_t worker) const;
+    Idle::Kind idle_kind() const;
+    /// Where threads may run that are no workers.
+    const cpu_set_t& free_cpus() const { return free_cpus_; }
+
+    /// Opens every [[listen]] of the settings.
+    void listen_all(tcp::Stack& stack) const;
+    /// Runs `work(index)` on every lcore, the calling thread's included, and returns when all have ended.
+    void on_each_lcore(const std::function<void(uint32_t)>& work) const;
+
+private:
+    void make_pools();
+    void make_ports(const std::function<void(const std::string&)>& on_notice);
+
+    const config::Settings& settings_;
+    cpu_set_t free_cpus_;
+    Signals signals_;
+    Eal eal_;
+    Clock clock_;
+    tcp::Secrets secrets_;
+    tcp::StackSettings stack_settings_;
+    std::vector<PacketPool> pools_;  // outlive the ports, whose rings hold packets
+    std::vector<std::unique_ptr<Port>> ports_;
+    std::vector<Interface> interfaces_;
+};
+
+/// Fresh secrets from the kernel.
+tcp::Secrets make_secrets();
+
+/// Sums of what pools hold.
+void add(tcp::PoolUse& total, const tcp::PoolUse& more);
+
+}  // namespace pollux::engine

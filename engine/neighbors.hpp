@@ -1,0 +1,114 @@
+// Neighbors: the ARP cache (RFC 826, RFC 1122 section 2.3.2) of one worker. It says where a next hop is, keeps up to
+// three packets for each one that is being asked for, and decides whom to believe. It owns no packet format and no
+// clock: what has to be sent is a list of questions that the worker turns into frames.
+//
+//                 resolve()            reply                   60 s old and in use
+//      (none) ------------> incomplete -----> reachable --------------------> probing --- reply ---> reachable
+//                                |                                              |
+//                                +-- 3 questions, no answer --> failed <--------+      (failed: refused for 5 s)
+//
+// Whom to believe: an answer that nobody asked for teaches nothing. The address of a live entry may change, but not
+// twice within a second. The table is bounded; what does not fit is not reached, and what is idle longest gives way.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "engine/interface.hpp"
+#include "tcp/segment.hpp"
+#include "tcp/time.hpp"
+#include "tcp/wire/arp.hpp"
+
+struct rte_mbuf;
+
+namespace pollux::engine {
+
+class Neighbors {
+public:
+    /// "Who has `target`?" To everybody, or to the one who had it.
+    struct Question {
+        uint8_t interface;
+        uint32_t target;
+        tcp::wire::MacAddress to;
+    };
+    /// A packet that waited: with its answer, or (mac unspecified) without one.
+    struct Released {
+        rte_mbuf* packet;
+        uint8_t interface;
+        tcp::wire::MacAddress mac;
+        tcp::FourTuple flow;
+    };
+    enum class Lookup : uint8_t { known, asking, unreachable };
+    struct Answer {
+        Lookup what;
+        tcp::wire::MacAddress mac;
+    };
+
+    explicit Neighbors(uint32_t capacity);
+
+    /// Where `v4` is; begins to ask when nobody knows.
+    Answer resolve(uint8_t interface, uint32_t v4, tcp::Instant now);
+    /// Keeps `packet` until `v4`, which is being asked for, has answered. False: three wait already; it stays the
+    /// caller's.
+    bool hold(uint8_t interface, uint32_t v4, rte_mbuf* packet, const tcp::FourTuple& flow);
+    /// What an ARP packet teaches. False: it contradicts what is known, too soon or unasked; nothing was learned.
+    bool learn(uint8_t interface, const tcp::wire::ArpPacket& packet, tcp::Instant now);
+    /// Asks again, gives up, ages.
+    void advance(tcp::Instant now);
+    /// When advance() has work next.
+    std::optional<tcp::Instant> next_due() const;
+
+    /// What has come up since clear_output().
+    std::span<const Question> questions() const { return questions_; }
+    std::span<const Released> released() const { return released_; }
+    bool has_output() const { return !questions_.empty() || !released_.empty(); }
+    void clear_output() {
+        questions_.clear();
+        released_.clear();
+    }
+    /// Hands out every packet that still waits, for the end.
+    void release_all();
+
+    static constexpr uint32_t pending_packets = 3;
+    static constexpr uint32_t questions_asked = 3;
+    static constexpr tcp::Duration first_wait = std::chrono::seconds{1};  // doubles with each question
+    static constexpr tcp::Duration fresh_for = std::chrono::seconds{60};
+    static constexpr tcp::Duration refused_for = std::chrono::seconds{5};
+    static constexpr tcp::Duration change_hold = std::chrono::seconds{1};
+
+private:
+    enum class State : uint8_t { free, incomplete, reachable, probing, failed };
+    struct Entry {
+        State state = State::free;
+        uint8_t interface = 0;
+        uint8_t asked = 0;
+        uint8_t waiting = 0;
+        uint32_t v4 = 0;
+        tcp::wire::MacAddress mac{};
+        tcp::Instant due{};      // of the next question, of giving up, of ageing
+        tcp::Instant changed{};  // when `mac` was last set
+        tcp::Instant used{};
+        std::array<rte_mbuf*, pending_packets> packets{};
+        std::array<tcp::FourTuple, pending_packets> flows{};
+    };
+
+    Entry* find(uint8_t interface, uint32_t v4);
+    Entry* make(uint8_t interface, uint32_t v4, tcp::Instant now);
+    void ask(Entry& entry, tcp::Instant now);
+    void settle(Entry& entry, const tcp::wire::MacAddress& mac, tcp::Instant now);
+    void release(Entry& entry, const tcp::wire::MacAddress& mac);
+    void note_due(tcp::Instant when) {
+        if (!next_due_ || when < *next_due_) next_due_ = when;
+    }
+
+    std::vector<Entry> entries_;  // sorted by nothing: a link has few next hops, and most packets know their path
+    std::vector<Question> questions_;
+    std::vector<Released> released_;
+    std::optional<tcp::Instant> next_due_;
+    uint32_t in_use_ = 0;  // entries_[0, in_use_) have been taken at least once
+};
+
+}  // namespace pollux::engine

@@ -1,0 +1,65 @@
+// Port: one device, set up for one queue pair per worker and started; stopped and closed with the object. Every
+// refusal of the device is one sentence that says what was asked, what the device can do and where it was asked:
+//
+//     port net_tap0: asked for 8 RX queues, the device has 4 (demo.toml:12)
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "config/settings.hpp"
+#include "engine/dpdk.hpp"
+#include "engine/interface.hpp"
+
+namespace pollux::engine {
+
+class Port {
+public:
+    /// `pools`: one for each worker, which gets the queue pair of its number. `eal_words`: what EAL said
+    /// last, the reason if the device is missing. `shows_log`: the driver's words are printed as they come; otherwise
+    /// the last of them end the sentence of a failure.
+    Port(const config::Port& settings, size_t index, std::span<rte_mempool* const> pools,
+         const std::string& eal_words = {}, bool shows_log = false);
+    ~Port();
+    Port(const Port&) = delete;
+    Port& operator=(const Port&) = delete;
+
+    /// Waits until the link is up, at most so long; whether it is.
+    bool wait_for_link(std::chrono::milliseconds limit) const;
+
+    uint16_t id() const { return id_; }
+    const Interface& interface() const { return interface_; }
+    uint16_t queues() const { return queues_; }
+    uint16_t rx_descriptors() const { return rx_descriptors_; }
+    uint16_t tx_descriptors() const { return tx_descriptors_; }
+    bool verifies_checksums() const { return verifies_; }
+    /// Whether its queues raise receive interrupts.
+    bool wakes() const { return wakes_; }
+    rte_eth_stats stats() const;
+    int socket() const { return rte_eth_dev_socket_id(id_); }
+
+private:
+    void set_up(std::span<rte_mempool* const> pools);
+    uint16_t find_device(const std::string& eal_words) const;
+    void check_queues(const rte_eth_dev_info& device) const;
+    void configure(const rte_eth_dev_info& device);
+    void set_up_queues(const rte_eth_dev_info& device, std::span<rte_mempool* const> pools);
+    void set_mtu(const rte_eth_dev_info& device);
+    void set_mac();
+    [[noreturn]] void complain(const std::string& what) const;
+    void check(int result, const std::string& what) const;
+
+    const config::Port& settings_;
+    bool shows_log_;
+    Interface interface_;
+    uint16_t id_ = 0;
+    uint16_t queues_;
+    uint16_t rx_descriptors_, tx_descriptors_;
+    bool verifies_ = false;
+    bool wakes_ = false;
+};
+
+}  // namespace pollux::engine

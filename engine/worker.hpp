@@ -1,0 +1,171 @@
+// Worker: one turn of the loop, for one core.
+//
+//     receive -> ingress -> stack.input -> timers -> application -> stack.transmit -> egress -> send -> release
+//
+// Received packets are released last, because the application reads from them and the stack copies what is left
+// unread when transmit() begins. A worker owns its queues' share of everything: neighbours, paths, backlogs. It
+// shares nothing and locks nothing. Time is handed in: a test calls turn() with Instants of its own.
+//
+// `work` in turn()'s answer is what DESIGN calls work: something received, expired, sent or raised, or a frame
+// refused or a timer due that the next turn must see. When there is none for a while, whoever calls turn() may sleep
+// until next_due().
+#pragma once
+
+#include <array>
+#include <concepts>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "engine/dpdk.hpp"
+#include "engine/egress.hpp"
+#include "engine/ingress.hpp"
+#include "engine/interface.hpp"
+#include "engine/mbuf.hpp"
+#include "engine/neighbors.hpp"
+#include "engine/nic_queue.hpp"
+#include "engine/paths.hpp"
+#include "tcp/counters.hpp"
+#include "tcp/stack.hpp"
+#include "tcp/tx_batch.hpp"
+
+namespace pollux::engine {
+
+/// What runs on the stack. `on_turn` comes every turn, with or without events: applications have time too.
+/// Optional: `void drain(tcp::Stack&, tcp::Instant)`, once, when the engine begins to shut down.
+template <class A>
+concept Application = requires(A app, const A& const_app, std::span<const tcp::Event> events, tcp::Stack& stack,
+                               tcp::Instant now) {
+    app.on_turn(events, stack, now);
+    { const_app.next_due() } -> std::convertible_to<std::optional<tcp::Instant>>;
+};
+
+inline constexpr uint32_t receive_burst = 32;    // packets of one queue and turn
+inline constexpr uint32_t timer_budget = 64;     // connections served by one turn's timers
+inline constexpr uint32_t transmit_batch = 256;  // segments of one turn
+
+struct WorkerSettings {
+    uint32_t neighbors = 256;
+    uint32_t paths = 4096;
+    IcmpPolicy icmp{};
+    bool announces = true;  // this worker's gratuitous ARP speaks for the machine
+    uint64_t seed = 1;
+};
+
+template <PacketQueue Queue, Application App>
+class Worker {
+public:
+    /// One queue of each interface, in the same order. Refers to all but `queues` and `settings`.
+    Worker(std::vector<Queue> queues, std::span<const Interface> interfaces, tcp::Stack& stack, App& app,
+           tcp::Counters& counters, rte_mempool& pool, const WorkerSettings& settings = {})
+        : queues_(std::move(queues)),
+          interfaces_(interfaces),
+          stack_(stack),
+          app_(app),
+          counters_(counters),
+          paths_(settings.paths, settings.seed),
+          neighbors_(settings.neighbors),
+          egress_(interfaces, paths_, neighbors_, counters, pool, transmit_batch),
+          ingress_(paths_, neighbors_, egress_, counters, settings.icmp,
+                   receive_burst * static_cast<uint32_t>(interfaces.size())),
+          out_(transmit_batch),
+          received_(size_t{receive_burst} * interfaces.size()),
+          announcements_(settings.announces ? announcements : 0) {}
+
+    /// One turn; whether there was work.
+    bool turn(tcp::Instant now) {
+        out_.reset(egress_.reserve());
+        if (announcements_ != 0 && now >= announce_at_) announce(now);
+
+        const std::span<rte_mbuf*> received = receive(now);
+        if (!ingress_.segments().empty()) stack_.input(ingress_.segments(), now, out_);
+        for (const tcp::PathNotice& notice : ingress_.notices()) counters_.add(stack_.notify(notice, now));
+
+        const bool timers_left = stack_.advance_timers(now, timer_budget);
+        const bool events = !stack_.events().empty();
+        app_.on_turn(stack_.events(), stack_, now);
+        stack_.transmit(now, out_);
+
+        egress_.encode(out_, now);
+        egress_.serve_neighbors(now);
+        for (const tcp::PathNotice& notice : egress_.notices()) stack_.notify(notice, now);
+        egress_.clear_notices();
+        uint32_t sent = 0;
+        for (size_t i = 0; i < queues_.size(); ++i) sent += egress_.flush(i, queues_[i]);
+        release(received);
+        return !received.empty() || timers_left || events || sent != 0 || egress_.backlog() != 0 || stack_.has_work();
+    }
+
+    /// When there is work without a packet arriving; nothing: never.
+    std::optional<tcp::Instant> next_due(tcp::Instant now) const {
+        std::optional<tcp::Instant> due = stack_.next_due(now);
+        earlier(due, app_.next_due());
+        earlier(due, neighbors_.next_due());
+        if (announcements_ != 0) earlier(due, announce_at_);
+        return due;
+    }
+
+    /// DESIGN section 6, draining: no new connection, and the application lets go of what it has.
+    void begin_drain(tcp::Instant now) {
+        stack_.set_accepting(false);
+        if constexpr (requires { app_.drain(stack_, now); }) app_.drain(stack_, now);
+    }
+    /// Whether no connection is left and nothing waits to be sent.
+    bool is_drained() const {
+        const tcp::PoolUse use = stack_.pool_use();
+        return use.connections == 0 && use.half_open == 0 && egress_.backlog() == 0 && !stack_.has_work();
+    }
+    /// RST to every connection that is left; the next turns send them.
+    void abort_all(tcp::Instant now) {
+        stack_.for_each_conn(0, ~0u, [&](tcp::ConnId conn) { stack_.abort(conn, now); });
+    }
+
+    std::vector<Queue>& queues() { return queues_; }
+    const Egress& egress() const { return egress_; }
+    const Paths& paths() const { return paths_; }
+
+private:
+    static constexpr uint8_t announcements = 2;  // RFC 5227 section 2.3: ANNOUNCE_NUM
+    static constexpr tcp::Duration announce_interval = std::chrono::seconds{2};
+
+    static void earlier(std::optional<tcp::Instant>& due, std::optional<tcp::Instant> other) {
+        if (other && (!due || *other < *due)) due = other;
+    }
+
+    // One burst of each queue, read by ingress; what is left of them to release.
+    std::span<rte_mbuf*> receive(tcp::Instant now) {
+        ingress_.begin();
+        size_t count = 0;
+        for (size_t i = 0; i < queues_.size(); ++i) {
+            const auto burst = std::span{received_}.subspan(count, receive_burst);
+            const size_t arrived = queues_[i].receive(burst);
+            if (arrived != 0) ingress_.read(burst.first(arrived), interfaces_[i], now);
+            count += arrived;
+        }
+        return std::span{received_}.first(count);
+    }
+
+    void announce(tcp::Instant now) {
+        for (const Interface& interface : interfaces_) egress_.announce(interface);
+        --announcements_;
+        announce_at_ = now + announce_interval;
+    }
+
+    std::vector<Queue> queues_;
+    std::span<const Interface> interfaces_;
+    tcp::Stack& stack_;
+    App& app_;
+    tcp::Counters& counters_;
+    Paths paths_;
+    Neighbors neighbors_;
+    Egress egress_;
+    Ingress ingress_;
+    tcp::TxBatch out_;
+    std::vector<rte_mbuf*> received_;
+    uint8_t announcements_;
+    tcp::Instant announce_at_{};
+};
+
+}  // namespace pollux::engine

@@ -1,0 +1,104 @@
+# Shared by the scripts of this folder: packages, builds, network namespaces. Source it; it starts nothing.
+# shellcheck shell=bash
+
+root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+
+say() { printf '== %s\n' "$*"; }
+die() {
+    printf '%s: %s\n' "$(basename "$0")" "$*" >&2
+    exit 1
+}
+
+# What building, testing and showing needs. libdpdk-dev brings every driver, net_tap and net_ring among them.
+packages=(
+    g++ meson ninja-build pkg-config
+    libdpdk-dev libtomlplusplus-dev libcli11-dev
+    libgtest-dev libgmock-dev libbenchmark-dev
+    python3 wrk apache2-utils curl
+    iproute2 iputils-ping ethtool
+)
+
+missing_packages() {
+    local name
+    for name in "${packages[@]}"; do
+        [ "$(dpkg-query -W -f='${db:Status-Status}' "$name" 2>/dev/null)" = installed ] || echo "$name"
+    done
+}
+
+setup() {
+    local missing
+    mapfile -t missing < <(missing_packages)
+    if [ "${#missing[@]}" -eq 0 ]; then
+        say "setup: all ${#packages[@]} packages are there"
+        return
+    fi
+    [ "$(id -u)" -eq 0 ] || die "missing packages: ${missing[*]} (run scripts/setup.sh as root)"
+    say "setup: installing ${missing[*]}"
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get update -qq
+    apt-get install -y -qq -o Dpkg::Use-Pty=0 --no-install-recommends "${missing[@]}" </dev/null
+}
+
+need_root_and_tun() {
+    [ "$(id -u)" -eq 0 ] || die "network namespaces and TAP devices need root"
+    if [ ! -c /dev/net/tun ]; then
+        mkdir -p /dev/net
+        mknod /dev/net/tun c 10 200 || die "no /dev/net/tun on this machine"
+    fi
+}
+
+# build TYPE [TARGET...]: configures build/TYPE once and builds. Types: release, debug, asan.
+build() {
+    local type=$1 options
+    shift
+    case $type in
+        release) options=(--buildtype=release -Db_lto=true -Dtests=false) ;;
+        debug) options=(--buildtype=debug) ;;
+        asan) options=(--buildtype=debugoptimized '-Db_sanitize=address,undefined' -Db_lundef=false -Dbench=false) ;;
+        *) die "unknown build type $type" ;;
+    esac
+    local dir=$root/build/$type
+    if [ ! -f "$dir/build.ninja" ]; then
+        rm -rf "$dir"
+        say "configuring build/$type"
+        [ "${CI:-}" = true ] && options+=(--werror)
+        meson setup "$dir" "$root" "${options[@]}" >"/tmp/pollux-meson.$$" 2>&1 ||
+            { cat "/tmp/pollux-meson.$$" >&2; rm -f "/tmp/pollux-meson.$$"; die "meson setup failed"; }
+        rm -f "/tmp/pollux-meson.$$"
+    fi
+    say "building build/$type${*:+: $*}"
+    ninja -C "$dir" "$@"
+}
+
+# Ends a process that this script started: politely, then not.
+end_process() {
+    local pid=$1
+    kill -TERM "$pid" 2>/dev/null || return 0
+    for _ in $(seq 30); do
+        kill -0 "$pid" 2>/dev/null || return 0
+        sleep 0.1
+    done
+    kill -KILL "$pid" 2>/dev/null || true
+}
+
+# make_namespace NAME: nothing in it but loopback.
+make_namespace() {
+    ip netns add "$1"
+    ip -n "$1" link set lo up
+}
+
+# remove_namespace NAME: with every process in it.
+remove_namespace() {
+    local pid
+    for pid in $(ip netns pids "$1" 2>/dev/null); do kill -KILL "$pid" 2>/dev/null || true; done
+    ip netns delete "$1" 2>/dev/null || true
+}
+
+# configure_tap NAMESPACE DEVICE ADDRESS/PREFIX: the kernel's side of a net_tap port. Both sides come up with one MAC
+# address, so the kernel takes another; and the port wants whole segments with checksums.
+configure_tap() {
+    ip netns exec "$1" ethtool -K "$2" tx off tso off gso off gro off >/dev/null 2>&1 || true
+    ip -n "$1" link set "$2" address 02:00:00:00:00:02
+    ip -n "$1" address replace "$3" dev "$2"
+    ip -n "$1" link set "$2" up
+}

@@ -1,0 +1,75 @@
+// A whole engine from settings to exit, on two cores where there are two, without privileges: net_ring hands every
+// frame back to its sender, so it talks to nobody. EAL starts once per process, so this program has one engine.
+#include "engine/launcher.hpp"
+
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include <fstream>
+#include <thread>
+
+namespace pollux::testing {
+namespace {
+
+struct Counting {
+    explicit Counting(const engine::WorkerContext& context) : index(context.index) {}
+    struct Report {
+        uint64_t turns = 0, workers = 0, drains = 0;
+        Report& operator+=(const Report& other) {
+            turns += other.turns;
+            workers += other.workers;
+            drains += other.drains;
+            return *this;
+        }
+    };
+    void on_turn(std::span<const tcp::Event>, tcp::Stack&, tcp::Instant) { ++turns; }
+    std::optional<tcp::Instant> next_due() const { return {}; }
+    void drain(tcp::Stack&, tcp::Instant) { ++drains; }
+    Report report() const { return {turns, 1, drains}; }
+
+    uint32_t index;
+    uint64_t turns = 0, drains = 0;
+};
+
+TEST(Launcher, RunsAWorkerOnEachCoreUntilTheSignalAndLeavesNothingBehind) {
+    const auto workers = static_cast<uint16_t>(std::min(2u, std::thread::hardware_concurrency()));
+    config::Settings settings;
+    settings.eal.huge_pages = false;
+    settings.eal.cores.clear();
+    for (uint16_t core = 0; core < workers; ++core) settings.eal.cores.push_back(core);
+    settings.engine.packet_buffers = 4096;
+    settings.tcp.capacity.connections = 64;
+    settings.ports.resize(1);
+    settings.ports[0].device = "net_ring0";
+    settings.ports[0].addresses = {{tcp::IpAddress::from_v4(0xc000'0201), 24}};
+    settings.listens.resize(1);
+    settings.listens[0].port = 80;
+
+    engine::Options<Counting> options;
+    options.interval = std::chrono::milliseconds{50};
+    int started = 0;
+    std::vector<engine::Status<Counting>> seen;
+    options.on_started = [&] { ++started; };
+    options.on_status = [&](const engine::Status<Counting>& status) {
+        seen.push_back(status);
+        if (seen.size() == 4) raise(SIGTERM);
+    };
+    engine::run<Counting>(
+        settings, [](const engine::WorkerContext& context) { return Counting{context}; }, options);
+
+    EXPECT_EQ(started, 1);
+    ASSERT_GE(seen.size(), 5u) << "the last status comes after the workers have ended";
+    const auto& last = seen.back();
+    EXPECT_TRUE(last.draining);
+    EXPECT_EQ(last.report.workers, workers);
+    EXPECT_EQ(last.report.drains, workers) << "each application was told once";
+    EXPECT_GT(last.report.turns, workers);
+    EXPECT_GE(last.counters[tcp::Verdict::bad_arp], 1u) << "our own announcement came back";
+    EXPECT_FALSE(std::ifstream{"/var/run/dpdk/pollux-" + std::to_string(getpid()) + "/config"}.is_open());
+    struct sigaction now {};
+    sigaction(SIGTERM, nullptr, &now);
+    EXPECT_EQ(now.sa_handler, SIG_DFL) << "the handler is the old one again";
+}
+
+}  // namespace
+}  // namespace pollux::testing

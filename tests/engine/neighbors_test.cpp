@@ -1,0 +1,296 @@
+// Whom the neighbour cache asks, believes and gives up on; and packets that wait for it, through Egress.
+#include "engine/neighbors.hpp"
+
+#include <gtest/gtest.h>
+
+#include "tests/engine/rig.hpp"
+
+namespace pollux::testing {
+namespace {
+
+using engine::Neighbors;
+using tcp::wire::ArpOperation;
+using tcp::wire::ArpPacket;
+using Lookup = Neighbors::Lookup;
+
+constexpr MacAddress other_mac{{0x02, 0, 0, 0, 0, 0x33}};
+
+class Cache : public ::testing::Test {
+protected:
+    bool says(uint32_t v4, const MacAddress& mac) {
+        Bytes body(ArpPacket::wire_size);
+        tcp::wire::write_arp(body, ArpOperation::reply, mac, v4, our_mac, our_v4);
+        return neighbors_.learn(0, *ArpPacket::parse(body), now_);
+    }
+    Neighbors::Answer resolve(uint32_t v4) { return neighbors_.resolve(0, v4, now_); }
+    size_t questions() {
+        const size_t count = neighbors_.questions().size();
+        neighbors_.clear_output();
+        return count;
+    }
+    void time_passes(tcp::Duration duration) {
+        now_ += duration;
+        neighbors_.advance(now_);
+    }
+
+    Neighbors neighbors_{4};
+    tcp::Instant now_{1s};
+};
+
+TEST_F(Cache, AsksOnceAndLearnsTheAnswer) {
+    EXPECT_EQ(resolve(peer_v4).what, Lookup::asking);
+    EXPECT_EQ(resolve(peer_v4).what, Lookup::asking);
+    ASSERT_EQ(neighbors_.questions().size(), 1u);
+    EXPECT_TRUE(neighbors_.questions()[0].to.is_broadcast());
+    EXPECT_EQ(neighbors_.questions()[0].target, peer_v4);
+    EXPECT_TRUE(says(peer_v4, peer_mac));
+    EXPECT_EQ(resolve(peer_v4).what, Lookup::known);
+    EXPECT_EQ(resolve(peer_v4).mac, peer_mac);
+}
+
+TEST_F(Cache, AnAnswerThatNobodyAskedForTeachesNothing) {
+    RecordProperty("row", "ATK-16");
+    EXPECT_TRUE(says(peer_v4, other_mac));
+    EXPECT_EQ(resolve(peer_v4).what, Lookup::asking);
+}
+
+TEST_F(Cache, ALiveEntryMayMoveButNotTwiceInASecond) {
+    RecordProperty("row", "ATK-16");
+    resolve(peer_v4);
+    says(peer_v4, peer_mac);
+    EXPECT_FALSE(says(peer_v4, other_mac)) << "a second answer at once is a contradiction";
+    EXPECT_EQ(resolve(peer_v4).mac, peer_mac);
+    time_passes(1s);
+    EXPECT_TRUE(says(peer_v4, other_mac));
+    EXPECT_EQ(resolve(peer_v4).mac, other_mac);
+}
+
+TEST_F(Cache, AGroupAddressIsNobodys) {
+    resolve(peer_v4);
+    EXPECT_FALSE(says(peer_v4, MacAddress::broadcast()));
+    EXPECT_FALSE(says(peer_v4, MacAddress{}));
+    EXPECT_EQ(resolve(peer_v4).what, Lookup::asking);
+}
+
+TEST_F(Cache, AsksThreeTimesWithBackoffThenRefusesForAWhile) {
+    resolve(peer_v4);
+    EXPECT_EQ(questions(), 1u);
+    time_passes(999ms);
+    EXPECT_EQ(questions(), 0u);
+    time_passes(1ms);
+    EXPECT_EQ(questions(), 1u);
+    time_passes(1999ms);
+    EXPECT_EQ(questions(), 0u);
+    EXPECT_EQ(neighbors_.next_due(), now_ + 1ms);
+    time_passes(1ms);
+    EXPECT_EQ(questions(), 1u);
+    time_passes(4s);
+    EXPECT_EQ(questions(), 0u);
+    EXPECT_EQ(resolve(peer_v4).what, Lookup::unreachable);
+    EXPECT_EQ(neighbors_.next_due(), std::nullopt);
+    time_passes(5s);
+    EXPECT_EQ(resolve(peer_v4).what, Lookup::asking);
+    EXPECT_EQ(questions(), 1u);
+}
+
+TEST_F(Cache, AnOldEntryInUseIsAskedDirectlyAndServesOn) {
+    resolve(peer_v4);
+    says(peer_v4, peer_mac);
+    neighbors_.clear_output();
+    time_passes(60s);
+    EXPECT_EQ(resolve(peer_v4).what, Lookup::known);
+    ASSERT_EQ(neighbors_.questions().size(), 1u);
+    EXPECT_EQ(neighbors_.questions()[0].to, peer_mac);
+    EXPECT_TRUE(says(peer_v4, peer_mac));
+    neighbors_.clear_output();
+    time_passes(30s);
+    EXPECT_EQ(resolve(peer_v4).what, Lookup::known);
+    EXPECT_EQ(questions(), 0u);
+}
+
+TEST_F(Cache, TheTableIsBoundedAndTheLongestIdleGivesWay) {
+    for (uint32_t i = 0; i < 4; ++i) {
+        resolve(peer_v4 + i);
+        says(peer_v4 + i, peer_mac);
+        time_passes(1ms);
+    }
+    resolve(peer_v4);  // the first is now the youngest
+    EXPECT_EQ(resolve(peer_v4 + 9).what, Lookup::asking);
+    EXPECT_EQ(resolve(peer_v4).what, Lookup::known);
+    EXPECT_EQ(resolve(peer_v4 + 1).what, Lookup::asking);
+}
+
+TEST_F(Cache, QuestionsInFlightDoNotGiveWay) {
+    for (uint32_t i = 0; i < 4; ++i) EXPECT_EQ(resolve(peer_v4 + i).what, Lookup::asking);
+    EXPECT_EQ(resolve(peer_v4 + 9).what, Lookup::unreachable);
+}
+
+/// Egress with everything it needs, and segments without a path.
+class UnresolvedPath : public ::testing::Test {
+protected:
+    UnresolvedPath()
+        : pool_(make_test_pool()),
+          egress_(std::make_unique<engine::Egress>(interfaces_, paths_, neighbors_, counters_, *pool_, 64)) {}
+    ~UnresolvedPath() override {
+        frames();
+        egress_.reset();
+        EXPECT_EQ(rte_mempool_avail_count(pool_.get()), 1023u);
+    }
+
+    void send(uint32_t to, uint16_t port) {
+        batch_.reset(egress_->reserve());
+        tcp::TxSegment& tx = batch_.add();
+        tx.segment.flow = {tcp::IpAddress::from_v4(our_v4), tcp::IpAddress::from_v4(to), 80, port};
+        tx.segment.flags = Flags::ack;
+        batch_.add_piece(as_bytes("payload"));
+        egress_->encode(batch_, now_);
+        egress_->serve_neighbors(now_);
+    }
+    void time_passes(tcp::Duration duration) {
+        now_ += duration;
+        egress_->reserve();
+        egress_->serve_neighbors(now_);
+    }
+    void answers(uint32_t v4, const MacAddress& mac) {
+        Bytes body(ArpPacket::wire_size);
+        tcp::wire::write_arp(body, ArpOperation::reply, mac, v4, our_mac, our_v4);
+        neighbors_.learn(0, *ArpPacket::parse(body), now_);
+        egress_->serve_neighbors(now_);
+    }
+    std::vector<Bytes> frames() {
+        egress_->flush(0, queue_);
+        std::vector<Bytes> taken;
+        for (rte_mbuf* packet : queue_.sent()) {
+            const auto bytes = engine::bytes_of(*packet);
+            taken.emplace_back(bytes.begin(), bytes.end());
+            rte_pktmbuf_free(packet);
+        }
+        queue_.sent().clear();
+        return taken;
+    }
+
+    std::vector<engine::Interface> interfaces_{test_interface()};
+    engine::Paths paths_{16, 1};
+    Neighbors neighbors_{16};
+    tcp::Counters counters_;
+    engine::PacketPool pool_;
+    std::unique_ptr<engine::Egress> egress_;
+    engine::MemoryQueue queue_;
+    tcp::TxBatch batch_{64};
+    tcp::Instant now_{1s};
+};
+
+TEST_F(UnresolvedPath, AsksWhoHasTheNextHopAndSendsWhenItAnswers) {
+    send(peer_v4, 1000);
+    auto sent = frames();
+    ASSERT_EQ(sent.size(), 1u);
+    const auto ethernet = tcp::wire::EthernetFrame::parse(sent[0]);
+    EXPECT_TRUE(ethernet->is_broadcast());
+    const auto question = ArpPacket::parse(ethernet->payload());
+    ASSERT_TRUE(question && question->is_request());
+    EXPECT_EQ(question->target_v4(), peer_v4);
+    EXPECT_EQ(question->sender_v4(), our_v4);
+    answers(peer_v4, peer_mac);
+    sent = frames();
+    ASSERT_EQ(sent.size(), 1u);
+    EXPECT_EQ(as_text(read_segment(sent[0]).payload), "payload");
+    send(peer_v4, 1001);
+    EXPECT_EQ(frames().size(), 1u) << "known now";
+}
+
+TEST_F(UnresolvedPath, OffLinkDestinationsGoThroughTheGateway) {
+    send(far_v4, 1000);
+    const auto question = ArpPacket::parse(tcp::wire::EthernetFrame::parse(frames().at(0))->payload());
+    EXPECT_EQ(question->target_v4(), gateway_v4);
+    answers(gateway_v4, gateway_mac);
+    const auto sent = frames();
+    ASSERT_EQ(sent.size(), 1u);
+    EXPECT_EQ(read_segment(sent[0], gateway_mac).flow.local_addr, tcp::IpAddress::from_v4(our_v4));
+}
+
+TEST_F(UnresolvedPath, ThreePacketsWaitInOrderAndNoMore) {
+    RecordProperty("row", "ATK-16");
+    for (uint16_t port = 1000; port < 1005; ++port) send(peer_v4, port);
+    EXPECT_EQ(frames().size(), 1u) << "one question";
+    answers(peer_v4, peer_mac);
+    const auto sent = frames();
+    ASSERT_EQ(sent.size(), 3u);
+    for (uint16_t i = 0; i < 3; ++i) EXPECT_EQ(read_segment(sent[i]).flow.remote_port, 1000 + i);
+}
+
+TEST_F(UnresolvedPath, ANeighbourThatNeverAnswersIsReported) {
+    send(peer_v4, 1000);
+    for (int i = 0; i < 7; ++i) time_passes(1s);
+    ASSERT_EQ(egress_->notices().size(), 1u);
+    EXPECT_EQ(egress_->notices()[0].kind, tcp::PathNotice::Kind::neighbor_unreachable);
+    EXPECT_EQ(egress_->notices()[0].flow.remote_port, 1000);
+    EXPECT_EQ(frames().size(), 3u) << "three questions, and the packet is gone";
+    egress_->clear_notices();
+    send(peer_v4, 1001);
+    EXPECT_EQ(egress_->notices().size(), 1u) << "for a while, nobody asks again";
+}
+
+TEST_F(UnresolvedPath, WithoutAGatewayAnOffLinkDestinationIsUnreachable) {
+    interfaces_[0].gateway.reset();
+    send(far_v4, 1000);
+    EXPECT_TRUE(frames().empty());
+    EXPECT_EQ(egress_->notices().size(), 1u);
+}
+
+TEST_F(UnresolvedPath, PacketsThatStillWaitAtTheEndGoBackToThePool) { send(peer_v4, 1000); }
+
+TEST_F(UnresolvedPath, ADeviceThatSumsGetsThePseudoHeaderAndTheFlags) {
+    interfaces_[0].device_sums_tcp = true;
+    const tcp::PathId path = paths_.intern(interfaces_[0], tcp::wire::no_vlan, peer_mac);
+    batch_.reset(egress_->reserve());
+    tcp::TxSegment& tx = batch_.add();
+    tx.segment.flow = {tcp::IpAddress::from_v4(our_v4), tcp::IpAddress::from_v4(peer_v4), 80, 1000};
+    tx.segment.flags = Flags::ack;
+    tx.segment.present = tcp::Present::timestamps;
+    tx.segment.path = path;
+    batch_.add_piece(as_bytes("payload"));
+    egress_->encode(batch_, now_);
+    egress_->flush(0, queue_);
+    ASSERT_EQ(queue_.sent().size(), 1u);
+    const rte_mbuf& packet = *queue_.sent()[0];
+    EXPECT_NE(packet.ol_flags & RTE_MBUF_F_TX_TCP_CKSUM, 0u);
+    EXPECT_NE(packet.ol_flags & RTE_MBUF_F_TX_IPV4, 0u);
+    EXPECT_EQ(packet.l2_len, 14u);
+    EXPECT_EQ(packet.l3_len, 20u);
+    EXPECT_EQ(packet.l4_len, 32u);
+    // Finish as the device would: its sum over header, pseudo-header sum included, and payload.
+    auto frame = frames().at(0);
+    const uint16_t device = tcp::wire::checksum_of(tcp::wire::sum_of(std::span{frame}.subspan(34)));
+    tcp::wire::store_be16(&frame[50], device);
+    EXPECT_EQ(as_text(read_segment(frame).payload), "payload");
+}
+
+TEST(Paths, TheSameWayHasOneNumber) {
+    engine::Paths paths{16, 99};
+    const auto interface = test_interface();
+    const auto first = paths.intern(interface, 0, peer_mac);
+    const auto second = paths.intern(interface, 5, peer_mac);
+    const auto third = paths.intern(interface, 0, gateway_mac);
+    EXPECT_NE(first, second);
+    EXPECT_NE(first, third);
+    EXPECT_EQ(paths.intern(interface, 0, peer_mac), first);
+    EXPECT_EQ(paths.intern(interface, 5, peer_mac), second);
+    EXPECT_EQ(paths[first].header_size, 14);
+    EXPECT_EQ(paths[second].header_size, 18);
+    EXPECT_FALSE(paths.knows(tcp::unresolved_path));
+}
+
+TEST(Paths, AFullTableLeavesNewPeersUnresolvedAndKeepsTheOld) {
+    engine::Paths paths{8, 99};
+    const auto interface = test_interface();
+    std::vector<tcp::PathId> ids;
+    for (uint8_t i = 0; i < 200; ++i) ids.push_back(paths.intern(interface, 0, {{2, 0, 0, 0, 1, i}}));
+    EXPECT_EQ(paths.size(), 8u);
+    EXPECT_EQ(std::count(ids.begin(), ids.end(), tcp::unresolved_path), 192);
+    for (uint8_t i = 0; i < 200; ++i) {
+        EXPECT_EQ(paths.intern(interface, 0, {{2, 0, 0, 0, 1, i}}), ids[i]);
+    }
+}
+
+}  // namespace
+}  // namespace pollux::testing

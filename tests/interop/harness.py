@@ -1,0 +1,196 @@
+"""A pollux-httpd on a TAP device in a network namespace of its own, with this machine's kernel as its peer.
+
+Namespaces belong to threads in Linux: `with server.inside():` moves the calling thread there, and sockets that it opens
+stay there. Everything a test starts is ended and removed when it is over, also when it fails.
+"""
+
+import contextlib
+import ctypes
+import itertools
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+
+source = pathlib.Path(__file__).resolve().parents[2]
+libc = ctypes.CDLL(None, use_errno=True)
+CLONE_NEWNET = 0x40000000
+
+SERVER = "192.0.2.1"
+CLIENT = "192.0.2.2"
+DEVICE = "pollux0"
+
+httpd = {}  # build type -> program; run.py fills it
+cores = sorted(os.sched_getaffinity(0))
+_numbers = itertools.count()
+
+
+def wait_until(seconds, what, condition):
+    """Polls `condition` until it is true."""
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            raise AssertionError(f"waited {seconds} s in vain for {what}")
+        time.sleep(0.02)
+
+
+def settings(routes=(), http="", engine="", tcp="", core=0):
+    """A settings file for one port on a TAP device. `routes` are (path, key, value)."""
+    text = f"""
+[eal]
+huge_pages = false
+cores = "{cores[core % len(cores)]}"
+[engine]
+{engine}
+[[port]]
+device = "net_tap0,iface={DEVICE}"
+addresses = ["{SERVER}/24"]
+[[listen]]
+port = 80
+[tcp]
+{tcp}
+[http]
+{http}
+"""
+    for path, key, value in (("/", "body", "Hello from Pollux.\\n"), *routes):
+        text += f'[[route]]\npath = "{path}"\n{key} = "{value}"\n'
+    return text
+
+
+UNLIMITED = 'idle_timeout = "0s"\nmax_requests = 0\n'
+
+
+class Server:
+    """with Server("asan", settings(...)) as server: ..."""
+
+    def __init__(self, build, text, arguments=()):
+        self.namespace = f"pollux-test-{os.getpid()}-{next(_numbers)}"
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="pollux-test."))
+        self.file = self.folder / "settings.toml"
+        self.file.write_text(text)
+        self.program = httpd[build]
+        self.arguments = list(arguments)
+        self.process = None
+
+    def __enter__(self):
+        try:
+            self._start()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(self, *_):
+        if self.process and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        shell(f"remove_namespace {self.namespace}")
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _start(self):
+        shell(f"make_namespace {self.namespace}")
+        with open(self.folder / "log", "wb") as log:
+            self.process = subprocess.Popen(
+                ["ip", "netns", "exec", self.namespace, self.program, "-c", self.file, *self.arguments],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+                env={**os.environ, "RUNTIME_DIRECTORY": str(self.folder)},
+            )
+        self._await("the TAP device", lambda: self.run("ip", "link", "show", DEVICE).returncode == 0)
+        shell(f"configure_tap {self.namespace} {DEVICE} {CLIENT}/24")
+        self._await("the first connection", self._connects)
+
+    def _await(self, what, condition):
+        def check():
+            if self.process.poll() is not None:
+                raise AssertionError(f"the server ended with {self.process.returncode}:\n{self.log()}")
+            return condition()
+
+        try:
+            wait_until(40, what, check)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.log()}") from None
+
+    def _connects(self):
+        try:
+            self.connect(timeout=1).close()
+            return True
+        except OSError:
+            return False
+
+    def log(self):
+        return (self.folder / "log").read_text(errors="replace")
+
+    @contextlib.contextmanager
+    def inside(self):
+        """The calling thread is in the server's namespace."""
+        with open("/proc/thread-self/ns/net") as home, open(f"/run/netns/{self.namespace}") as there:
+            if libc.setns(there.fileno(), CLONE_NEWNET) != 0:
+                raise OSError(ctypes.get_errno(), "setns")
+            try:
+                yield
+            finally:
+                libc.setns(home.fileno(), CLONE_NEWNET)
+
+    def connect(self, timeout=10):
+        with self.inside():
+            return socket.create_connection((SERVER, 80), timeout=timeout)
+
+    def run(self, *command, timeout=300):
+        """A program inside the namespace."""
+        return subprocess.run(["ip", "netns", "exec", self.namespace, *command], timeout=timeout, text=True,
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+    def signal(self, number):
+        self.process.send_signal(number)
+
+    def ends(self, seconds):
+        """Waits for the server to end by itself; its exit status."""
+        return self.process.wait(timeout=seconds)
+
+    def is_alive(self):
+        return self.process.poll() is None
+
+    def stop(self):
+        """SIGTERM, and the exit status: 0, or what the sanitizers say."""
+        self.signal(signal.SIGTERM)
+        return self.ends(30)
+
+
+def shell(command):
+    """A function of scripts/lib.sh."""
+    done = subprocess.run(["bash", "-c", f". {source}/scripts/lib.sh; {command}"], text=True, capture_output=True)
+    if done.returncode != 0:
+        raise AssertionError(f"{command}: {done.stderr}")
+
+
+class Answer:
+    def __init__(self, status, fields, body):
+        self.status, self.fields, self.body = status, fields, body
+
+
+def read_answer(stream, method="GET"):
+    """One answer from a file object of a socket; None at the end of the stream."""
+    line = stream.readline()
+    if not line:
+        return None
+    version, status, _ = line.decode().split(" ", 2)
+    assert version == "HTTP/1.1", line
+    fields = {}
+    while (line := stream.readline()) not in (b"\r\n", b""):
+        name, value = line.decode().rstrip("\r\n").split(":", 1)
+        fields[name.lower()] = value.strip()
+    length = 0 if method == "HEAD" else int(fields["content-length"])
+    body = stream.read(length)
+    assert len(body) == length, f"{len(body)} of {length} bytes"
+    return Answer(int(status), fields, body)
+
+
+def request(path="/", method="GET", version="1.1", fields=()):
+    lines = [f"{method} {path} HTTP/{version}", *fields]
+    if version == "1.1":
+        lines.insert(1, f"Host: {SERVER}")
+    return ("\r\n".join(lines) + "\r\n\r\n").encode()

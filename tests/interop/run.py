@@ -1,0 +1,62 @@
+#!/usr/bin/env python3
+"""Runs the interoperation tests and writes one XML file. Needs root and /dev/net/tun: without them that is a failure.
+
+The minute of idling runs beside everything else; the rest runs in sequence, so that two cores are enough.
+"""
+
+import argparse
+import os
+import pathlib
+import re
+import resource
+import sys
+import threading
+import unittest
+
+here = pathlib.Path(__file__).resolve().parent
+sys.path[:0] = [str(here), str(here.parent / "support")]
+import harness  # noqa: E402
+import junit  # noqa: E402
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--asan", required=True, help="build folder with sanitizers")
+    parser.add_argument("--release", required=True, help="release build folder")
+    parser.add_argument("--xml", required=True)
+    parser.add_argument("names", nargs="*", help="only tests whose Class.name matches one of these expressions")
+    args = parser.parse_args()
+
+    if os.geteuid() != 0 or not os.path.exists("/dev/net/tun"):
+        problem = "the interoperation tests need root and /dev/net/tun"
+        print(problem)
+        junit.write(args.xml, "interop", [("Interop", "privileges", 0.0, "", problem)])
+        return 1
+    for build in ("asan", "release"):
+        harness.httpd[build] = os.path.abspath(os.path.join(getattr(args, build), "apps/pollux-httpd"))
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, 8192) if most > 0 else 8192, most))
+
+    import drain_test, http_test, program_test, traffic_test  # noqa: E401
+
+    idle, rest = unittest.TestSuite(), unittest.TestSuite()
+    for module in (traffic_test, http_test, drain_test, program_test):
+        for group in unittest.defaultTestLoader.loadTestsFromModule(module):
+            for test in group:
+                name = ".".join(test.id().split(".")[-2:])
+                if not args.names or any(re.search(pattern, name) for pattern in args.names):
+                    (idle if "Idle" in name else rest).addTest(test)
+    idle_result, result = junit.Result(), junit.Result()
+    beside = threading.Thread(target=lambda: idle.run(idle_result))
+    beside.start()
+    rest.run(result)
+    beside.join()
+    cases = result.cases + idle_result.cases
+    junit.write(args.xml, "interop", cases)
+    failed = sum(bool(problem) for *_, problem in cases)
+    print(f"interop: {len(cases)} cases, {failed} failed")
+    return 1 if failed or not cases else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
