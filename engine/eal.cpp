@@ -105,17 +105,23 @@ std::string advice(const std::string& log, const config::Settings& settings) {
 
 bool wants_log(const config::Eal& eal) { return has_argument(eal.args, "--log-level"); }
 
-bool machine_has_huge_pages() {
+HugePages free_huge_pages() {
+    uint64_t pages = 0;
     std::error_code error;
     for (const auto& folder : fs::directory_iterator{"/sys/kernel/mm/hugepages", error}) {
         std::ifstream file{folder.path() / "free_hugepages"};
         uint64_t count = 0;
-        if (file >> count && count > 0) return true;
+        if (file >> count) pages += count;
     }
-    return false;
+    if (pages == 0) return HugePages::none;
+    std::ifstream mounts{"/proc/mounts"};
+    for (std::string line; std::getline(mounts, line);) {
+        if (line.find(" hugetlbfs ") != line.npos) return HugePages::mounted;
+    }
+    return HugePages::unmounted;
 }
 
-std::vector<std::string> eal_arguments(const config::Settings& settings, bool huge_pages, size_t bytes) {
+std::vector<std::string> eal_arguments(const config::Settings& settings, HugePages pages, size_t bytes) {
     const config::Eal& eal = settings.eal;
     std::vector<std::string> args{"pollux", "-l", core_list(eal.cores)};
     if (!eal.cores.empty()) args.insert(args.end(), {"--main-lcore", std::to_string(eal.cores.front())});
@@ -123,11 +129,13 @@ std::vector<std::string> eal_arguments(const config::Settings& settings, bool hu
     if (!has_argument(eal.args, "--telemetry")) args.push_back("--no-telemetry");
     if (!wants_log(eal)) args.push_back("--log-level=error");
 
-    const bool huge = eal.huge_pages && huge_pages;
-    if (huge) {
+    const bool huge = eal.huge_pages && pages != HugePages::none;
+    if (!huge) {
+        args.push_back("--no-huge");  // excludes --in-memory and --socket-mem
+    } else if (pages == HugePages::mounted) {
         args.push_back("--huge-unlink=always");
     } else {
-        args.push_back("--no-huge");  // excludes --in-memory and --socket-mem
+        args.push_back("--in-memory");  // huge pages without a file
     }
     if (eal.memory_mb != 0 || !huge) {
         // Rings and queues of the devices come on top of the packets.
@@ -148,14 +156,14 @@ std::vector<std::string> eal_arguments(const config::Settings& settings, bool hu
 
 Eal::Eal(const config::Settings& settings, size_t bytes) {
     check_cores(settings.eal.cores);
-    const bool huge_pages = machine_has_huge_pages();
-    if (settings.eal.huge_pages && !huge_pages) {
+    const HugePages pages = free_huge_pages();
+    if (settings.eal.huge_pages && pages == HugePages::none) {
         notice_ =
             "no huge pages are free, so ordinary memory serves (slower; echo 512 > /proc/sys/vm/nr_hugepages "
             "reserves "
             "some)";
     }
-    std::vector<std::string> args = eal_arguments(settings, huge_pages, bytes);
+    std::vector<std::string> args = eal_arguments(settings, pages, bytes);
     std::vector<char*> argv;
     for (std::string& arg : args) argv.push_back(arg.data());
     argv.push_back(nullptr);

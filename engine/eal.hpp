@@ -7,6 +7,8 @@
 // no telemetry socket, and the runtime directory goes at once. What the user passes through comes last and wins.
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -14,15 +16,16 @@
 
 namespace pollux::engine {
 
-/// The arguments that Eal starts with, program name first. `huge_pages`: the machine has some free. `bytes` is
-/// what the packet pools will need, for when EAL is not left to decide.
-std::vector<std::string> eal_arguments(const config::Settings& settings, bool huge_pages, size_t bytes);
+/// Huge pages that are free on this machine, and whether a hugetlbfs is mounted to get them from.
+enum class HugePages : uint8_t { none, mounted, unmounted };
+HugePages free_huge_pages();
+
+/// The arguments that Eal starts with, program name first. `bytes` is what the packet pools will need, for when EAL
+/// is not left to decide.
+std::vector<std::string> eal_arguments(const config::Settings& settings, HugePages pages, size_t bytes);
 
 /// Whether the user asked for DPDK's log; otherwise it stays quiet.
 bool wants_log(const config::Eal& eal);
-
-/// Free huge pages of any size on this machine.
-bool machine_has_huge_pages();
 
 class Eal {
 public:

@@ -23,7 +23,9 @@ Verdict Stack::process_ack(Conn& c, const Segment& s, Instant now) {
         challenge_ack(c, now);
         return Verdict::old_ack;
     }
-    if (c.has(ConnFlags::persisting)) c.unanswered = 0;  // RFC 9293 MUST-37: a peer that answers probes is alive
+    // RFC 9293 MUST-37: a peer that answers probes is alive. Nobody waits for a connection that the application has
+    // closed, so there a closed window counts against R2 all the same (RFC 6429, Sockstress).
+    if (c.has(ConnFlags::persisting) && !c.has(ConnFlags::app_closed)) c.unanswered = 0;
     if (s.ack.before(c.snd.una)) return Verdict::pure_ack;  // reordered: nothing to learn, its data counts
 
     const bool advances = s.ack.after(c.snd.una);
@@ -44,7 +46,9 @@ void Stack::on_new_ack(Conn& c, const Segment& s, Instant now) {
     send_queues_.acknowledge(c, acked - (fin ? 1 : 0));
     c.snd.una = s.ack;
     sample_rtt(c, s, now);
-    if (c.backoff != 0) c.backoff = c.unanswered = 0;
+    // RFC 6298 section 5: the backoff ends with the next sample, so not with the ACK of what was sent twice (Karn).
+    if (c.backoff != 0) c.unanswered = 0;
+    if (c.has(ConnFlags::persisting)) c.backoff = 0;
     if (c.has(ConnFlags::duplicates)) {
         c.clear(ConnFlags::duplicates);
         c.dup_acks = 0;
@@ -64,6 +68,8 @@ void Stack::on_new_ack(Conn& c, const Segment& s, Instant now) {
             if (s.ack.at_or_after(c.recover)) c.clear(ConnFlags::rto_recovery);
         }
         new_reno::on_ack(c, acked);
+        // Follows SND.UNA, so that it never falls half the circle behind.
+        if (c.snd.una.after(c.recover)) c.recover = c.snd.una.back(1);
     }
     // RFC 6298 (5.2), (5.3): nothing outstanding stops the timer, new data acknowledged restarts it.
     c.clear(ConnFlags::persisting);
@@ -85,7 +91,7 @@ void Stack::on_duplicate_ack(Conn& c) {
         return;
     }
     // RFC 6582 section 3.2 (1): data of an earlier loss that is repaired already raises duplicates of its own.
-    if (c.dup_acks != duplicate_threshold || c.snd.una.before(c.recover)) return;
+    if (c.dup_acks != duplicate_threshold || !c.snd.una.after(c.recover)) return;
     c.recover = c.snd.nxt;
     new_reno::on_loss(c);
     c.set(ConnFlags::fast_recovery | ConnFlags::resend_first);
@@ -135,6 +141,7 @@ void Stack::sample_rtt(Conn& c, const Segment& s, Instant now) {
         return;
     }
     if (c.has(ConnFlags::syn_lost)) c.clear(ConnFlags::syn_lost);
+    c.backoff = 0;
 }
 
 void Stack::on_fin_acknowledged(Conn& c, Instant now) {

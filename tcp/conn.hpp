@@ -131,8 +131,9 @@ struct alignas(64) Conn {
     uint8_t challenge_credit = 0;  // challenge ACKs left in this period
     uint16_t challenge_period = 0;
     uint32_t cold = none;          // scoreboard and the like, when there is one
+    uint16_t more_count = 0;       // how many pieces stand behind `first`
     uint8_t unanswered = 0;        // timeouts since the peer last answered: R2 counts these
-    uint8_t spare[3] = {};
+    uint8_t immediate_acks = 0;    // segments of this turn that each earn an ACK (RFC 5681 section 4.2)
 
     static constexpr uint32_t none = ~0u;
 

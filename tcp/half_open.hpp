@@ -22,11 +22,14 @@ struct alignas(64) HalfOpen {
     uint32_t ts_recent = 0;
     uint16_t mss = 0;          // as the peer announced it; 0: it did not
     PathId path = unresolved_path;
-    Present options = Present::none;  // offered by the peer and wanted by us
+    Present options = Present::none;  // offered by the peer and wanted by us; and the two marks below
     uint8_t snd_scale : 4 = 0;
     uint8_t level : 4 = 0;     // SYN-ACK retransmissions so far
     uint16_t due = 0;          // deadline in units of 4 ms, modulo 2^16
     uint32_t next = ~0u, prev = ~0u;
+
+    static constexpr Present stands_to_send{0x80};    // on the list of SYN-ACKs to repeat
+    static constexpr Present syn_was_repeated{0x40};  // by the peer: our answer may have been lost
 
     /// Milliseconds until the deadline, negative when it has passed.
     constexpr int32_t due_in_ms(Tick now) const {
@@ -69,18 +72,19 @@ public:
         waiting_[level].erase(index);
         records_[index].due = 0;
         to_send_.push_back(index);
-        sending_mark(index) = true;
+        records_[index].options |= HalfOpen::stands_to_send;
         return index;
     }
     /// The first record whose SYN-ACK must be repeated; `none` when there is none.
     uint32_t first_to_send() const { return to_send_.front(); }
     void sent(uint32_t index) {
         to_send_.erase(index);
-        sending_mark(index) = false;
+        HalfOpen& h = records_[index];
+        h.options = h.options & ~HalfOpen::stands_to_send;
     }
     /// Ends the record.
     void give(uint32_t index) {
-        if (sending_mark(index)) sent(index);
+        if (stands_to_send(index)) sent(index);
         else waiting_[records_[index].level].erase(index);
         records_.give(index);
     }
@@ -102,15 +106,7 @@ private:
     static std::array<List, max_level + 1> make_lists(Pool<HalfOpen>& records) {
         return make_lists(records, std::make_index_sequence<max_level + 1>{});
     }
-    // Whether the record stands on the list to send: the option bit that no SYN can carry.
-    struct Mark {
-        HalfOpen& record;
-        operator bool() const { return any(record.options & Present{0x80}); }
-        void operator=(bool on) {
-            record.options = Present(on ? uint8_t(record.options) | 0x80 : uint8_t(record.options) & 0x7f);
-        }
-    };
-    Mark sending_mark(uint32_t index) { return {records_[index]}; }
+    bool stands_to_send(uint32_t index) const { return any(records_[index].options & HalfOpen::stands_to_send); }
 
     Pool<HalfOpen> records_;
     std::array<List, max_level + 1> waiting_;

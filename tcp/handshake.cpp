@@ -103,6 +103,7 @@ Verdict Stack::half_open_arrives(uint32_t index, uint64_t hash, const Segment& s
         if (s.has(Flags::fin)) return Verdict::nonsense_flags;
         if (s.seq == h.irs && !s.has(Flags::ack)) {
             h.path = s.path;
+            h.options |= HalfOpen::syn_was_repeated;
             return send_syn_ack(h, now, out) ? Verdict::syn_repeated : Verdict::no_room_to_answer;
         }
         // Another ISN: the peer may have restarted. It will answer the ACK with a RST that ends this record.
@@ -127,6 +128,7 @@ Verdict Stack::half_open_arrives(uint32_t index, uint64_t hash, const Segment& s
 }
 
 void Stack::acknowledge_half_open(const HalfOpen& h, Instant now, TxBatch& out) {
+    if (!ack_limit_.allow(now)) return counters_.add(Tally::challenge_acks_limited);
     TxSegment* reply = out.add_stateless();
     if (reply == nullptr) return counters_.add(Tally::stateless_replies_dropped);
     Segment& r = reply->segment;
@@ -173,7 +175,7 @@ void Stack::agree(Conn& c, const HalfOpen& h, const Segment& s, Instant now) {
     c.rcv.nxt = h.irs + 1;
     c.rcv.edge = c.rcv.nxt + initial_window();
     c.snd.una = c.snd.nxt = h.iss + 1;
-    c.recover = c.snd.una;
+    c.recover = c.snd.una.back(1);
     if (any(h.options & Present::window_scale)) {
         c.snd_scale = h.snd_scale;
         c.rcv_scale = receive_scale() & 0xf;
@@ -186,8 +188,11 @@ void Stack::agree(Conn& c, const HalfOpen& h, const Segment& s, Instant now) {
     if (any(h.options & Present::timestamps)) {
         c.set(ConnFlags::timestamps);
         mss = static_cast<uint16_t>(mss - timestamps_size);
-        c.ts_recent = std::max(h.ts_recent, s.timestamps.value,
-                               [](uint32_t a, uint32_t b) { return static_cast<int32_t>(a - b) < 0; });
+        c.ts_recent = h.ts_recent;
+        // RFC 7323 section 4.3 (2): a segment beyond the edge that overtook others teaches nothing yet.
+        if (s.seq.at_or_before(c.rcv.nxt) && static_cast<int32_t>(s.timestamps.value - h.ts_recent) > 0) {
+            c.ts_recent = s.timestamps.value;
+        }
         c.ts_recent_day = static_cast<uint8_t>(now.time_since_epoch() / std::chrono::days{1});
         c.ts_offset = timestamp_offset(h.flow);
     }
@@ -197,14 +202,15 @@ void Stack::agree(Conn& c, const HalfOpen& h, const Segment& s, Instant now) {
     // RFC 6928, with the segment size that is really used; after a lost SYN one segment (RFC 5681 section 3.1).
     const uint32_t segments = settings_.initial_window_segments;
     c.cwnd = std::min(segments * mss, std::max(2u * mss, segments * 1460));
-    if (h.level > 0) {
+    const bool repeated = h.level > 0 || any(h.options & HalfOpen::syn_was_repeated);
+    if (repeated) {
         c.set(ConnFlags::syn_lost);
         c.cwnd = mss;
     }
     // RFC 6298 (2.2): the handshake is the first sample; repeated, it teaches only through timestamps (Karn).
     if (c.has(ConnFlags::timestamps)) {
         sample_rtt(c, s, now);
-    } else if (h.level == 0) {
+    } else if (!repeated) {
         const Duration waited = syn_ack_timeout(0) - h.due_in_ms(tick_at(now)) * 1ms;
         rtt_sample(c.srtt_us, c.rttvar_us, std::clamp<Duration>(waited, 1us, syn_ack_timeout(0)), 0);
     }

@@ -115,8 +115,8 @@ Verdict Stack::check_timestamp(Conn& c, const Segment& s, Instant now) {
     if (!s.has(Present::timestamps)) return Verdict::missing_timestamp;
     const auto age = static_cast<uint8_t>(day_of(now) - c.ts_recent_day);
     if (!timestamp_is_older(s.timestamps.value, c.ts_recent) || age >= paws_days) return Verdict::count;
-    if (s.has(Flags::syn)) challenge_ack(c, now);
-    else acknowledge_now(c);
+    if (s.has(Flags::syn) || s.seq_length() == 0) challenge_ack(c, now);
+    else acknowledge_at_once(c);
     return Verdict::paws;
 }
 
@@ -129,13 +129,13 @@ Verdict Stack::check_sequence(Conn& c, const Segment& s, Instant now) {
                                               (s.seq.at_or_before(c.rcv.nxt) && last.at_or_after(c.rcv.edge));
     if (acceptable) return Verdict::count;
     if (s.has(Flags::rst)) return Verdict::reset_ignored;
-    // RFC 5961 section 7 and ATK-19: without data there is no transfer to help along, so these answers are limited.
+    // RFC 5961 section 7: without data there is no transfer to help along, so these answers are limited.
     if (s.has(Flags::syn)) {
         challenge_ack(c, now);
         return Verdict::syn_in_window;
     }
     if (length == 0) challenge_ack(c, now);
-    else acknowledge_now(c);
+    else acknowledge_at_once(c);
     const bool old = length > 0 && last.before(c.rcv.nxt);
     return old ? Verdict::old_data : Verdict::out_of_window;
 }
@@ -178,12 +178,18 @@ void Stack::acknowledge_now(Conn& c) {
     make_ready(c);
 }
 
+// RFC 5681 section 4.2: this segment earns an ACK of its own. With SACK one a burst tells as much.
+void Stack::acknowledge_at_once(Conn& c) {
+    if (!c.has(ConnFlags::sack) && c.immediate_acks < 255) ++c.immediate_acks;
+    acknowledge_now(c);
+}
+
 // RFC 5961 section 7, but per connection: a budget shared by all would tell one peer about another (CVE-2016-5696).
 // The number allowed in each second is jittered.
 void Stack::challenge_ack(Conn& c, Instant now) {
-    const auto period = static_cast<uint16_t>(now.time_since_epoch() / 1s);
-    if (period != c.challenge_period || (c.challenge_period == 0 && c.challenge_credit == 0)) {
-        c.challenge_period = period == 0 ? 1 : period;
+    const auto period = static_cast<uint16_t>(now.time_since_epoch() / 1s % 65'535 + 1);  // 0: none yet
+    if (period != c.challenge_period) {
+        c.challenge_period = period;
         c.challenge_credit = static_cast<uint8_t>(std::min(255u, settings_.challenge_acks_per_second +
                                                                      jitter_.below(2)));
     }

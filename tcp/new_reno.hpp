@@ -32,7 +32,10 @@ inline void on_loss(Conn& c) {
 }
 
 /// A further duplicate ACK: a segment has left the network (RFC 5681 section 3.2 (4)).
-inline void on_segment_left(Conn& c) { c.cwnd += c.mss; }
+/// No more can leave than was outstanding, whatever the peer claims (Savage 1999).
+inline void on_segment_left(Conn& c) {
+    if (c.cwnd < c.ssthresh + 3u * c.mss + c.recover.since(c.snd.una)) c.cwnd += c.mss;
+}
 
 /// An ACK of some of what was outstanding at the loss: RFC 6582 section 3.2 (3), partial acknowledgment.
 inline void on_partial_ack(Conn& c, uint32_t acked) {

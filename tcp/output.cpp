@@ -15,7 +15,7 @@ void Stack::serve_ready(Instant now, TxBatch& out) {
         const uint32_t index = ready_.pop_front();
         Conn& c = conns_[index];
         if (c.generation == 0) {
-            if (c.has(ConnFlags::send_reset) && !output_reset(c, out)) {
+            if (c.has(ConnFlags::send_reset) && !output_reset(c, now, out)) {
                 ready_.push_front(index);
                 return;
             }
@@ -36,18 +36,31 @@ void Stack::serve_ready(Instant now, TxBatch& out) {
 
 Stack::Output Stack::output(Conn& c, Instant now, TxBatch& out) {
     uint32_t quota = settings_.transmit_quantum;
+    const bool acks_wait = c.has(ConnFlags::ack_now);
     if (!output_lost(c, now, out, quota) || !output_new(c, now, out, quota)) {
         return quota == 0 ? Output::again : Output::blocked;
     }
+    if (acks_wait && !c.has(ConnFlags::ack_now)) c.immediate_acks = 0;  // data has carried them
     if (c.has(ConnFlags::reduced_window)) {
         // RFC 9293 section 3.8.6.2.2: an opening window is told when it is worth a segment or half the buffer.
         const SeqNum edge = c.rcv.nxt + receive_space(c);
         const uint32_t worth = std::min(2u * receive_mss(c.flow), settings_.receive_buffer / 2);
         if (edge.after(c.rcv.edge) && edge.since(c.rcv.edge) >= worth) c.set(ConnFlags::ack_now);
     }
+    if (c.has(ConnFlags::wants_writable) && c.queued() == 0) {  // refused by an empty pool: no ACK will tell
+        c.clear(ConnFlags::wants_writable);
+        raise(c, Event::Kind::writable);
+    }
     if (c.has(ConnFlags::ack_now)) {
-        if (out.room() == 0) return Output::blocked;
-        emit(c, c.snd.nxt, 0, false, now, out);
+        // A probe or FIN that a closed window refused stands beyond what the peer takes for in order.
+        const SeqNum seq = earlier(c.snd.nxt, c.snd.una + c.snd_wnd);
+        do {
+            if (out.room() == 0) {
+                c.set(ConnFlags::ack_now);  // the others leave in the next turn
+                return Output::blocked;
+            }
+            emit(c, seq, 0, false, now, out);
+        } while (c.immediate_acks > 0 && --c.immediate_acks > 0);
     } else if (c.has(ConnFlags::ack_delayed) && !c.has(ConnFlags::ack_timed)) {
         c.set(ConnFlags::ack_timed);
         c.ack_at = deadline_at(now + settings_.ack_delay);
@@ -83,7 +96,10 @@ bool Stack::output_lost(Conn& c, Instant now, TxBatch& out, uint32_t& quota) {
     }
     while (c.has(ConnFlags::rto_recovery) && c.rtx.before(c.recover)) {
         const uint32_t ahead = c.rtx.since(c.snd.una);
-        if (ahead > 0 && ahead >= std::min(c.cwnd, c.snd_wnd)) break;
+        if (ahead > 0 && ahead >= std::min(c.cwnd, c.snd_wnd)) {
+            if (c.cwnd <= c.snd_wnd) c.set(ConnFlags::cwnd_limited);
+            break;
+        }
         if (!may_emit()) return false;
         const uint32_t left = c.rtx.before(data_end) ? data_end.since(c.rtx) : 0;
         const uint32_t size = std::min({uint32_t{c.mss}, left, c.recover.since(c.rtx)});
@@ -132,21 +148,31 @@ void Stack::start_persist(Conn& c, Instant now) {
     start_retransmit_timer(c, now);
 }
 
-// Emits [seq, seq + size) and, `with_fin`, the FIN if that reaches the end of the queue. Returns the sequence numbers
-// that the segment occupies.
-uint32_t Stack::emit(Conn& c, SeqNum seq, uint32_t size, bool with_fin, Instant now, TxBatch& out) {
+// What every segment of a connection carries; RFC 7323 section 3.2: timestamps on each, RST included.
+Segment& Stack::add_segment(const Conn& c, SeqNum seq, Instant now, TxBatch& out) {
     Segment& s = out.add().segment;
     s.flow = c.flow;
     s.seq = seq;
     s.ack = c.rcv.nxt;
     s.flags = Flags::ack;
-    s.window = announce_window(c);
     s.path = c.path;
     s.ttl = settings_.ttl;
     s.traffic_class = settings_.dscp;
     if (c.has(ConnFlags::timestamps)) {
         s.present = Present::timestamps;
         s.timestamps = {timestamp_clock(now) + c.ts_offset, c.ts_recent};
+    }
+    return s;
+}
+
+// Emits [seq, seq + size) and, `with_fin`, the FIN if that reaches the end of the queue. Returns the sequence numbers
+// that the segment occupies.
+uint32_t Stack::emit(Conn& c, SeqNum seq, uint32_t size, bool with_fin, Instant now, TxBatch& out) {
+    Segment& s = add_segment(c, seq, now, out);
+    s.window = announce_window(c);
+    if (c.has(ConnFlags::has_store) && c.has(ConnFlags::sack)) {
+        const uint32_t most = c.has(ConnFlags::timestamps) ? 3 : 4;  // what 40 bytes of options hold
+        s.sack_count = stores_.recent_blocks(stores_[c.store], std::span(s.sack_blocks).first(most));
     }
     uint32_t sent = 0;
     if (size > 0) {
@@ -189,16 +215,9 @@ void Stack::count_emitted(Conn& c, SeqNum seq, uint32_t size, bool fin, Instant 
     if (!c.retransmit_at.is_set()) start_retransmit_timer(c, now);
 }
 
-bool Stack::output_reset(Conn& c, TxBatch& out) {
+bool Stack::output_reset(Conn& c, Instant now, TxBatch& out) {
     if (out.room() == 0) return false;
-    Segment& s = out.add().segment;
-    s.flow = c.flow;
-    s.seq = c.snd.nxt;
-    s.ack = c.rcv.nxt;
-    s.flags = Flags::rst | Flags::ack;
-    s.path = c.path;
-    s.ttl = settings_.ttl;
-    s.traffic_class = settings_.dscp;
+    add_segment(c, c.snd.nxt, now, out).flags |= Flags::rst;
     counters_.add(Tally::resets_sent);
     return true;
 }
@@ -211,8 +230,7 @@ uint32_t Stack::receive_space(const Conn& c) const {
     return std::min(space, 65'535u << c.rcv_scale);
 }
 
-// The window field. The right edge never moves left (RFC 9293 SHLD-14), not even by what the scale rounds off, and
-// while data is unread it moves right only by steps worth a segment (section 3.8.6.2.2).
+// The window field. The right edge never moves left (RFC 9293 SHLD-14), and while data is unread it moves right only by steps worth a segment (section 3.8.6.2.2).
 uint16_t Stack::announce_window(Conn& c) {
     const uint32_t space = receive_space(c);
     const bool reduced = space < std::min(settings_.receive_buffer, 65'535u << c.rcv_scale);
@@ -225,7 +243,9 @@ uint16_t Stack::announce_window(Conn& c) {
         c.clear(ConnFlags::reduced_window);
     }
     uint32_t field = later(edge, c.rcv.edge).since(c.rcv.nxt) >> c.rcv_scale;
-    if ((c.rcv.nxt + (field << c.rcv_scale)).before(c.rcv.edge)) ++field;
+    // Rounding up keeps the edge where it is; at a full buffer it would push it on for ever, so there the retreat by less
+    // than one unit of the scale is taken that RFC 7323 section 2.4 allows.
+    if (space > 0 && (c.rcv.nxt + (field << c.rcv_scale)).before(c.rcv.edge)) ++field;
     field = std::min(field, 65'535u);
     c.rcv.edge = later(c.rcv.edge, c.rcv.nxt + (field << c.rcv_scale));
     return static_cast<uint16_t>(field);

@@ -1,5 +1,7 @@
 #include "tcp/receive_store.hpp"
 
+#include <algorithm>
+
 namespace pollux::tcp {
 
 void ReceiveStores::give(uint32_t index) {
@@ -9,9 +11,36 @@ void ReceiveStores::give(uint32_t index) {
     stores_.give(index);
 }
 
+void ReceiveStores::drop_out_of_order(ReceiveStore& store) {
+    store.has_fin = false;
+    for (uint32_t i = 0; i < store.range_count; ++i) {
+        store.chunk_count -= chunks_.drop_front(store.ranges[i].chunks, store.ranges[i].end.since(store.ranges[i].first));
+    }
+    store.range_count = 0;
+}
+
+uint8_t ReceiveStores::recent_blocks(const ReceiveStore& store, std::span<SackBlock> blocks) const {
+    uint8_t count = 0;
+    const auto add = [&](const ReceiveStore::Range& range) {
+        const SackBlock block{range.first, range.end};
+        const auto known = blocks.first(count);
+        if (count < blocks.size() && std::find(known.begin(), known.end(), block) == known.end()) blocks[count++] = block;
+    };
+    const std::span ranges{store.ranges.data(), store.range_count};
+    for (const SeqNum point : store.recent) {
+        for (const auto& range : ranges) {
+            if (point.in_window(range.first, range.end.since(range.first))) add(range);
+        }
+    }
+    for (const auto& range : ranges) add(range);
+    return count;
+}
+
 bool ReceiveStores::may_take(const ReceiveStore& store, uint32_t chunks, bool in_order) const {
     const uint32_t reserve = in_order ? 0 : chunks_.capacity() / 4;
-    return chunks == 0 || (chunks + reserve <= chunks_.free() && store.chunk_count + chunks <= chunk_limit_);
+    // The last two chunks of a store are for the data that closes its first gap.
+    const uint32_t limit = in_order ? chunk_limit_ : chunk_limit_ - std::min(chunk_limit_, 2u);
+    return chunks == 0 || (chunks + reserve <= chunks_.free() && store.chunk_count + chunks <= limit);
 }
 
 bool ReceiveStores::append(ReceiveStore& store, std::span<const std::byte> bytes) {
@@ -60,6 +89,13 @@ bool ReceiveStores::insert(ReceiveStore& store, SeqNum at, std::span<const std::
         store.range_count = static_cast<uint8_t>(store.range_count - gone);
     }
     ranges[first] = merged;
+    // A point that this range already covers is dropped, so that four points name four ranges.
+    auto& recent = store.recent;
+    const auto covered = std::find_if(recent.begin(), recent.end() - 1, [&](SeqNum point) {
+        return point.in_window(merged.first, merged.end.since(merged.first));
+    });
+    std::move_backward(recent.begin(), covered, covered + 1);
+    recent[0] = at;
     return true;
 }
 

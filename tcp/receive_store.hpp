@@ -15,6 +15,7 @@
 
 #include "tcp/chunks.hpp"
 #include "tcp/pool.hpp"
+#include "tcp/segment.hpp"
 #include "tcp/seq_num.hpp"
 
 namespace pollux::tcp {
@@ -32,6 +33,7 @@ struct ReceiveStore {
     SeqNum fin_at;          // where the stream ends, when has_fin: a FIN that came ahead of data
     bool has_fin = false;
     uint8_t range_count = 0;
+    std::array<SeqNum, 4> recent{};  // points in the ranges that grew last, newest first (RFC 2018 section 4)
     std::array<Range, max_ranges> ranges{};
 
     bool empty() const { return unread_bytes == 0 && range_count == 0 && !has_fin; }
@@ -68,6 +70,10 @@ public:
     [[nodiscard]] bool insert(ReceiveStore& store, SeqNum at, std::span<const std::byte> bytes);
     /// Moves what begins at or before `next` to the unread bytes; returns the new end of the data in order.
     SeqNum join(ReceiveStore& store, SeqNum next);
+    /// Writes SACK blocks, the range that grew last first; how many. RFC 2018 section 4.
+    uint8_t recent_blocks(const ReceiveStore& store, std::span<SackBlock> blocks) const;
+    /// Forgets what is beyond a gap, and a FIN there.
+    void drop_out_of_order(ReceiveStore& store);
     /// The first contiguous part of the unread bytes.
     std::span<const std::byte> front(const ReceiveStore& store) const {
         return store.unread_bytes == 0 ? std::span<const std::byte>{} : chunks_.bytes(store.unread.head);

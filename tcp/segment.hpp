@@ -38,6 +38,7 @@ constexpr bool any(Flags f) { return f != Flags::none; }
 enum class Present : uint8_t { none = 0, mss = 1, window_scale = 2, sack_permitted = 4, timestamps = 8 };
 constexpr Present operator|(Present a, Present b) { return Present(uint8_t(a) | uint8_t(b)); }
 constexpr Present operator&(Present a, Present b) { return Present(uint8_t(a) & uint8_t(b)); }
+constexpr Present operator~(Present a) { return Present(uint8_t(~uint8_t(a))); }
 constexpr Present& operator|=(Present& a, Present b) { return a = a | b; }
 constexpr bool any(Present p) { return p != Present::none; }
 

@@ -15,10 +15,12 @@ void SendQueues::push(Conn& c, SendPiece piece) {
     if (c.has(ConnFlags::more_queued)) {
         entries_[c.more_tail].next = index;
         c.all_queued += piece.size;
+        ++c.more_count;
     } else {
         c.set(ConnFlags::more_queued);
         c.more_head = index;
         c.all_queued = c.first.size + piece.size;
+        c.more_count = 1;
     }
     c.more_tail = index;
 }
@@ -33,6 +35,7 @@ void SendQueues::acknowledge(Conn& c, uint32_t bytes) {
             const uint32_t index = c.more_head;
             c.first = entries_[index].piece;
             c.more_head = entries_[index].next;
+            --c.more_count;
             if (c.more_head == Conn::none) c.clear(ConnFlags::more_queued);
             entries_.give(index);
         }

@@ -3,6 +3,7 @@
 // its pin dropped or its chunk freed, when its last byte is acknowledged.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 #include "tcp/chunks.hpp"
@@ -26,7 +27,8 @@ public:
     /// Whether `pieces` more pieces can be queued on `c`.
     bool has_room(const Conn& c, size_t pieces) const {
         const size_t inline_room = c.first.size == 0 ? 1 : 0;
-        return pieces <= inline_room + (entries_.capacity() - entries_.size());
+        const size_t own = c.has(ConnFlags::more_queued) ? c.more_count : 0;
+        return pieces <= inline_room + std::min<size_t>(entries_.capacity() - entries_.size(), pieces_limit - own);
     }
     /// Queues one piece that is not empty; the caller has asked has_room(). Takes over the chunk or counts the pin.
     void push(Conn& c, SendPiece piece);
@@ -41,6 +43,8 @@ public:
     uint32_t in_use() const { return entries_.size(); }
     size_t memory_bytes() const { return entries_.memory_bytes(); }
     static constexpr uint32_t max_pieces = 16;
+    /// Of one connection: gathering walks the list from SND.UNA, so its length is bounded.
+    static constexpr uint32_t pieces_limit = 1024;
 
 private:
     void let_go(const SendPiece& piece) {

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <stdexcept>
 
 namespace pollux::tcp {
 namespace {
@@ -26,10 +27,15 @@ Stack::Stack(const StackSettings& settings, const Secrets& secrets, Counters& co
       pins_(settings.capacity.pins),
       send_queues_(settings.capacity.send_entries, chunks_, pins_),
       reset_limit_(settings.resets_per_second, secrets.random_seed),
+      ack_limit_(settings.resets_per_second, ~secrets.random_seed),
       jitter_(secrets.random_seed ^ 0x9e37'79b9'7f4a'7c15),
       ready_(settings.capacity.connections),
       events_(settings.capacity.events),
       borrowed_(std::min<uint32_t>(settings.capacity.events, no_borrowed)) {
+    // What would make no progress, or wrap; the settings file is checked with better sentences.
+    if (settings.transmit_quantum == 0) throw std::invalid_argument("transmit_quantum: found 0, expected 1 or more");
+    const int least_segment = std::min<int>(settings.mtu - 40, settings.max_mss == 0 ? 0xffff : settings.max_mss);
+    if (least_segment < 24) throw std::invalid_argument("mtu or max_mss: leaves no room for data beside the options");
     // RFC 9293 SHLD-19: every second full segment, or as many bytes. One byte counts units of 64.
     const uint32_t full = std::min<uint32_t>(receive_mss({}), settings.mtu - 52u);
     ack_threshold_units_ = static_cast<uint8_t>(std::clamp(2 * full / 64, 1u, 255u));
@@ -227,8 +233,7 @@ bool Stack::queue_pieces(Conn& c, std::span<const Pinned> pieces) {
     }
     if (!in(c.state, can_send_states) || c.has(ConnFlags::fin_queued)) return false;
     if (size + c.queued() > settings_.send_queue_limit || !send_queues_.has_room(c, count)) {
-        c.set(ConnFlags::wants_writable);
-        return false;
+        return promise_writable(c, size);
     }
     for (const Pinned& p : pieces) {
         if (p.bytes.empty()) continue;
@@ -236,6 +241,14 @@ bool Stack::queue_pieces(Conn& c, std::span<const Pinned> pieces) {
     }
     make_ready(c);
     return true;
+}
+
+// Refused for now. What no empty queue could take is refused for good, without a promise.
+bool Stack::promise_writable(Conn& c, uint64_t size) {
+    if (size > settings_.send_queue_limit) return false;
+    c.set(ConnFlags::wants_writable);
+    make_ready(c);
+    return false;
 }
 
 bool Stack::send(ConnId conn, std::span<const Pinned> pieces) {
@@ -249,8 +262,7 @@ bool Stack::send_copy(ConnId conn, std::span<const std::byte> bytes) {
     const uint32_t needed = chunks_.needed({}, bytes.size());
     if (needed > chunks_.free() || bytes.size() + c->queued() > settings_.send_queue_limit ||
         !send_queues_.has_room(*c, needed)) {
-        c->set(ConnFlags::wants_writable);
-        return false;
+        return promise_writable(*c, bytes.size());
     }
     while (!bytes.empty()) {
         ChunkList list;
@@ -355,7 +367,9 @@ std::string Stack::check_invariants() const {
             return who + "data to send, nothing in flight and no timer";
         }
         const Tick due = next_deadline(c);
-        if (due.is_set() && !c.has(ConnFlags::ready) && (!c.armed_at.is_set() || due.before(c.armed_at))) {
+        // A deadline that had passed when it was set stands one tick after the wheel's time.
+        if (due.is_set() && !c.has(ConnFlags::ready) &&
+            (!c.armed_at.is_set() || (due.before(c.armed_at) && c.armed_at - wheel_.current() > 1))) {
             return who + "a deadline that the wheel does not know";
         }
         if ((c.first.size == 0) != (c.queued() == 0)) return who + "the first piece and the queue disagree";

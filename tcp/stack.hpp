@@ -123,7 +123,7 @@ public:
     std::span<const std::byte> unread(ConnId conn) const;
     /// Marks the first `bytes` of unread() as done with. More than it has is a bug of the caller's.
     void consume(ConnId conn, uint32_t bytes);
-    /// Queues all pieces, or none and promises a `writable` event. The memory stays referenced, through its pin,
+    /// Queues all pieces, or none and promises a `writable` event (unless they exceed send_queue_limit by themselves). The memory stays referenced, through its pin,
     /// until its last byte is acknowledged.
     [[nodiscard]] bool send(ConnId conn, std::span<const Pinned> pieces);
     [[nodiscard]] bool send(ConnId conn, Pinned piece) { return send(conn, std::span<const Pinned>(&piece, 1)); }
@@ -181,6 +181,7 @@ private:
     void release(Conn& c);
     void forget(Conn& c);
     bool queue_pieces(Conn& c, std::span<const Pinned> pieces);
+    bool promise_writable(Conn& c, uint64_t size);
     uint32_t timestamp_clock(Instant now) const;
     uint32_t timestamp_offset(const FourTuple& flow) const;
     bool has_unread(const Conn& c) const;
@@ -196,6 +197,7 @@ private:
     Verdict check_syn(Conn& c, const Segment& s, Instant now);
     void learn_timestamp(Conn& c, const Segment& s, Instant now);
     void acknowledge_now(Conn& c);
+    void acknowledge_at_once(Conn& c);
     void challenge_ack(Conn& c, Instant now);
     Verdict reset_reply(const Segment& to, Verdict sent, Instant now, TxBatch& out);
 
@@ -241,7 +243,8 @@ private:
     Output output(Conn& c, Instant now, TxBatch& out);
     bool output_lost(Conn& c, Instant now, TxBatch& out, uint32_t& quota);
     bool output_new(Conn& c, Instant now, TxBatch& out, uint32_t& quota);
-    bool output_reset(Conn& c, TxBatch& out);
+    bool output_reset(Conn& c, Instant now, TxBatch& out);
+    Segment& add_segment(const Conn& c, SeqNum seq, Instant now, TxBatch& out);
     uint32_t emit(Conn& c, SeqNum seq, uint32_t size, bool with_fin, Instant now, TxBatch& out);
     void count_emitted(Conn& c, SeqNum seq, uint32_t size, bool fin, Instant now);
     bool may_send_small(const Conn& c, uint32_t size, uint32_t usable) const;
@@ -254,6 +257,7 @@ private:
     Tick on_timer(uint32_t index, Instant now);
     void on_retransmission_timeout(Conn& c, Instant now);
     void on_persist_timeout(Conn& c, Instant now);
+    void count_expiry(Conn& c, Instant now);
     bool exhausted(const Conn& c) const;
     void give_up(Conn& c, Event::Kind kind);
     Duration rto(const Conn& c) const;
@@ -297,6 +301,7 @@ private:
     Pins pins_;
     SendQueues send_queues_;
     RateLimit reset_limit_;
+    RateLimit ack_limit_;  // ACKs of half-open and TIME-WAIT records to segments without data
     Jitter jitter_;
 
     std::vector<Endpoint> listeners_;

@@ -15,7 +15,7 @@ Verdict Stack::process_text(Conn& c, const Segment& s, Instant, Verdict so_far) 
     if (at.before(c.rcv.nxt)) {  // the old part
         const uint32_t old = c.rcv.nxt.since(at);
         if (old >= data.size()) {
-            acknowledge_now(c);
+            acknowledge_at_once(c);
             return Verdict::old_data;
         }
         data = data.subspan(old);
@@ -45,8 +45,8 @@ Verdict Stack::keep_or_deliver(Conn& c, SeqNum at, Piece data) {
         acknowledge_now(c);
         return Verdict::no_buffer;
     }
-    const bool fills_gap = store->range_count > 0;
-    if (at != c.rcv.nxt || fills_gap) acknowledge_now(c);  // RFC 5681 section 4.2
+    const bool fills_gap = store->range_count > 0 || store->has_fin;
+    if (at != c.rcv.nxt || fills_gap) acknowledge_at_once(c);
     const bool kept = at == c.rcv.nxt ? stores_.append(*store, data) : stores_.insert(*store, at, data);
     if (!kept) {
         drop_empty_store(c);
@@ -174,7 +174,7 @@ Verdict Stack::accept_fin(Conn& c) {
     acknowledge_now(c);
     if (!settle(c)) return Verdict::no_buffer;  // the peer repeats the FIN
     if (c.has(ConnFlags::has_store)) {
-        stores_[c.store].has_fin = false;
+        stores_.drop_out_of_order(stores_[c.store]);  // a peer that sent data beyond its own FIN
         drop_empty_store(c);
     }
     c.rcv.nxt += 1;

@@ -42,6 +42,8 @@ Verdict Stack::time_wait_arrives(uint32_t index, uint64_t hash, const Segment& s
     if (!older && !s.has(Flags::ack)) return Verdict::no_ack;
     // The expected ACK teaches nothing any more.
     if (!older && s.seq == t.rcv_nxt && s.seq_length() == 0) return Verdict::time_wait;
+    // An answer to a segment without data may be answered in turn: limited.
+    if (s.seq_length() == 0 && !ack_limit_.allow(now)) return Verdict::time_wait;
     t.path = s.path;
     acknowledge_time_wait(t, now, out);
     // RFC 9293 section 3.10.7.4: a retransmission of the remote FIN restarts the 2 MSL timeout.
@@ -62,6 +64,8 @@ Verdict Stack::reopen(uint32_t index, uint64_t hash, const Segment& syn, Instant
         acknowledge_time_wait(t, now, out);
         return Verdict::time_wait;
     }
+    // Without a record to take over with, the wait goes on (RFC 9293 MUST-13).
+    if (half_open_.in_use() == half_open_.capacity()) return Verdict::half_open_full;
     constexpr uint32_t beyond = 65'536;
     const SeqNum iss = later(initial_sequence(syn.flow, now), t.snd_nxt + beyond);
     end_time_wait(index);

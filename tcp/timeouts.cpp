@@ -12,6 +12,7 @@ namespace pollux::tcp {
 namespace {
 
 constexpr Duration rto_after_lost_syn = 3s;  // RFC 6298 (5.7)
+constexpr uint8_t most_doublings = 12;       // by then any RTO has reached its maximum
 
 }  // namespace
 
@@ -39,16 +40,13 @@ Tick Stack::on_timer(uint32_t index, Instant now) {
 void Stack::on_retransmission_timeout(Conn& c, Instant now) {
     if (exhausted(c)) return give_up(c, Event::Kind::timed_out);
     counters_.add(Tally::retransmission_timeouts);
-    new_reno::on_timeout(c, c.backoff == 0);
+    new_reno::on_timeout(c, c.unanswered == 0);
     c.clear(ConnFlags::fast_recovery | ConnFlags::resend_first | ConnFlags::rtt_timed | ConnFlags::duplicates);
     c.set(ConnFlags::rto_recovery);
     c.dup_acks = 0;
     c.recover = c.snd.nxt;
     c.rtx = c.snd.una;
-    ++c.unanswered;
-    ++c.backoff;
-    start_retransmit_timer(c, now);
-    make_ready(c);
+    count_expiry(c, now);
 }
 
 // RFC 9293 section 3.8.6.1: probes for ever while they are answered, ever more seldom. A window that closed over data
@@ -56,8 +54,12 @@ void Stack::on_retransmission_timeout(Conn& c, Instant now) {
 void Stack::on_persist_timeout(Conn& c, Instant now) {
     if (exhausted(c)) return give_up(c, Event::Kind::timed_out);
     c.set(ConnFlags::persisting | ConnFlags::probe_window);
+    count_expiry(c, now);
+}
+
+void Stack::count_expiry(Conn& c, Instant now) {
     ++c.unanswered;
-    ++c.backoff;
+    if (c.backoff < most_doublings) ++c.backoff;
     start_retransmit_timer(c, now);
     make_ready(c);
 }
@@ -80,7 +82,7 @@ Duration Stack::rto(const Conn& c) const {
     } else if (c.has(ConnFlags::syn_lost)) {
         base = std::max(base, rto_after_lost_syn);
     }
-    return std::min(base * (int64_t{1} << std::min<int>(c.backoff, 12)), settings_.max_rto);
+    return std::min(base * (int64_t{1} << c.backoff), settings_.max_rto);
 }
 
 void Stack::start_retransmit_timer(Conn& c, Instant now) { c.retransmit_at = deadline_at(now + rto(c)); }

@@ -86,6 +86,9 @@ public:
     TimerWheel(const TimerWheel&) = delete;
     TimerWheel& operator=(const TimerWheel&) = delete;
 
+    /// The tick up to which everything has been served.
+    Tick current() const { return Tick{calendar_.current()}; }
+
     /// Sees to it that `expire` is called for the node at `deadline` or before. A deadline at or before the current
     /// tick is served by the next advance(); one that is given by `expire` itself, one tick later, so that no node is
     /// served twice in a tick.

@@ -24,9 +24,9 @@ struct TxSegment {
 
 class TxBatch {
 public:
-    /// Room for `capacity` segments and four pieces each.
+    /// Room for `capacity` segments and four pieces each, and for one segment of many pieces in any case.
     explicit TxBatch(uint32_t capacity = 256)
-        : segments_(capacity), pieces_(size_t{capacity} * pieces_per_segment), limit_(capacity) {}
+        : segments_(capacity), pieces_(size_t{capacity} * pieces_per_segment + 16), limit_(capacity) {}
 
     uint32_t size() const { return size_; }
     uint32_t room() const { return limit_ - size_; }

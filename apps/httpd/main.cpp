@@ -10,7 +10,6 @@
 #include "apps/httpd/from_settings.hpp"
 #include "apps/httpd/http_server.hpp"
 #include "apps/httpd/status_line.hpp"
-#include "apps/version.hpp"
 #include "config/load.hpp"
 #include "engine/launcher.hpp"
 
@@ -96,7 +95,7 @@ int main(int argc, char** argv) {
     app.add_option("-c,--config", command.settings_file, "the settings, a TOML file")->required()->type_name("FILE");
     app.add_flag("-t,--test", command.test, "check the settings, print all that are in effect, and exit");
     app.add_flag("--status", command.status, "print one line a second");
-    app.set_version_flag("--version", std::string{"pollux-httpd "} + version);
+    app.set_version_flag("--version", "pollux-httpd " POLLUX_VERSION);
 
     char** const end = argv + argc;
     char** const separator = std::find_if(argv, end, [](const char* arg) { return std::string_view{arg} == "--"; });

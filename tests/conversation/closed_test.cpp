@@ -16,9 +16,9 @@ TEST_F(Closed, SegmentWithoutAckIsAnsweredByResetThatAcknowledgesIt) {
         std::string_view text;
         int64_t length;
     };
-    for (const Case& c : {Case{syn, "", 1}, Case{fin, "", 1}, Case{none, "", 0}, Case{none, "data", 4},
-                          Case{psh, "data", 4}, Case{fin, "data", 5}, Case{syn, "data", 5}, Case{urg, "", 0},
-                          Case{syn | fin, "data", 6}}) {
+    for (const Case& c :
+         {Case{syn, "", 1}, Case{fin, "", 1}, Case{none, "", 0}, Case{none, "data", 4}, Case{psh, "data", 4},
+          Case{fin, "data", 5}, Case{syn, "data", 5}, Case{urg, "", 0}, Case{syn | fin, "data", 6}}) {
         SCOPED_TRACE(tcp::to_string(c.flags) + " with " + std::string(c.text));
         peer.sends({.flags = c.flags, .seq = 100, .text = c.text});
         peer.expects({.flags = rst | ack, .seq = 0, .ack = 100 + c.length, .win = 0, .bytes = 0});
@@ -103,9 +103,9 @@ protected:
 
 TEST_F(Damaged, BadChecksumIsDroppedSilentlyInEveryState) {
     proves("C4 MUST-3");
-    for (const State state : {State::closed, State::listen, State::syn_received, State::established,
-                              State::fin_wait_1, State::fin_wait_2, State::close_wait, State::closing,
-                              State::last_ack, State::time_wait}) {
+    for (const State state :
+         {State::closed, State::listen, State::syn_received, State::established, State::fin_wait_1, State::fin_wait_2,
+          State::close_wait, State::closing, State::last_ack, State::time_wait}) {
         SCOPED_TRACE(tcp::name(state));
         brings_to(state);
         for (const Flags flags : {syn, ack, rst, fin | ack}) {
@@ -153,8 +153,15 @@ TEST_F(Damaged, IllegalOptionLengthIsDroppedSilently) {
         // Timestamps bring 12 bytes of options; their first two words become what follows.
         const Packet packet = peer.packet_of(
             {.flags = state == State::listen ? syn : ack, .text = "data", .ts = tcp::Timestamps{1, 2}});
-        for (const auto& [kind, length] : {std::pair{2u, 0u}, {2u, 1u}, {2u, 3u}, {3u, 200u}, {8u, 9u}, {99u, 0u},
-                                           {99u, 1u}, {99u, 13u}, {5u, 9u}}) {
+        for (const auto& [kind, length] : {std::pair{2u, 0u},
+                                           {2u, 1u},
+                                           {2u, 3u},
+                                           {3u, 200u},
+                                           {8u, 9u},
+                                           {99u, 0u},
+                                           {99u, 1u},
+                                           {99u, 13u},
+                                           {5u, 9u}}) {
             SCOPED_TRACE(std::to_string(kind) + " length " + std::to_string(length));
             Packet damaged = packet;
             damaged[ip_header + 20] = static_cast<std::byte>(kind);

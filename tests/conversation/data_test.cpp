@@ -1,5 +1,5 @@
-// Data in ESTABLISHED: in order, acknowledged in time, sent in segments of the right size (RFC 9293 sections 3.7, 3.8.6
-// and 3.9.1; RFC 5681 section 4.2).
+// Data in ESTABLISHED: in order, acknowledged in time, sent in segments of the right size (RFC 9293
+// sections 3.7, 3.8.6 and 3.9.1; RFC 5681 section 4.2).
 #include "tests/support/conversation.hpp"
 
 namespace pollux::test {
@@ -7,15 +7,18 @@ namespace {
 
 using Data = Conversation;
 
-// ---- Receiving. ------------------------------------------------------------------------------------------------------
+// ---- Receiving.
+// ------------------------------------------------------------------------------------------------------
 
 TEST_F(Data, InOrderDataIsDeliveredOnceAndEverySecondFullSegmentIsAcknowledged) {
     proves("E1 SHLD-19 SHLD-18");
     peer.connects();
     for (int64_t i = 0; i < 10; ++i) {
         EXPECT_EQ(peer.sends({.flags = ack, .bytes = 1460}), Verdict::delivered);
-        if (i % 2 == 0) peer.expects_nothing();
-        else peer.expects({.flags = ack, .seq = 1, .ack = 1 + (i + 1) * 1460, .bytes = 0});
+        if (i % 2 == 0)
+            peer.expects_nothing();
+        else
+            peer.expects({.flags = ack, .seq = 1, .ack = 1 + (i + 1) * 1460, .bytes = 0});
     }
     EXPECT_TRUE(same(app.received(), pattern(0, 14'600)));
     peer.sends({.flags = ack, .bytes = 1460});
@@ -112,7 +115,8 @@ TEST_F(Data, PushAndUrgentDoNotChangeTheStream) {
     peer.forgets();
 }
 
-// ---- Sending. --------------------------------------------------------------------------------------------------------
+// ---- Sending.
+// --------------------------------------------------------------------------------------------------------
 
 TEST_F(Data, SentDataStaysUntilItIsAcknowledged) {
     peer.connects();

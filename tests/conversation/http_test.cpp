@@ -207,7 +207,7 @@ TEST(HttpServer, RequestInManySegmentsOfOneBurstIsOneRequest) {
     auto& c = net.connects(4000);
     net.asks_in_one_burst(c, get("/", "X: " + std::string(5000, 'y') + "\r\n") + get("/large") + get("/"));
     EXPECT_EQ(count(c.text, "HTTP/1.1 200 OK\r\n"), 3u);
-    EXPECT_EQ(count(c.text, "x"), 200'000u + count(c.text, "text/plain"));
+    EXPECT_NE(c.text.find(std::string(200'000, 'x')), std::string::npos);
     net.closes(c);
     net.expects_all_returned();
 }

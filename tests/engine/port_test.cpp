@@ -16,6 +16,8 @@
 namespace pollux::testing {
 namespace {
 
+using engine::HugePages;
+
 bool has(const std::vector<std::string>& args, const std::string& wanted) {
     return std::find(args.begin(), args.end(), wanted) != args.end();
 }
@@ -33,21 +35,23 @@ TEST(EalArguments, NoPciDeviceIsProbedUnlessOneIsConfigured) {
     config::Settings settings;
     settings.ports.resize(1);
     settings.ports[0].device = "net_tap0,iface=pollux0";
-    auto args = engine::eal_arguments(settings, true, 0);
+    auto args = engine::eal_arguments(settings, HugePages::mounted, 0);
     EXPECT_TRUE(has(args, "--no-pci"));
     EXPECT_TRUE(has(args, "--vdev"));
     settings.ports[0].device = "0000:3b:00.0";
-    args = engine::eal_arguments(settings, true, 0);
+    args = engine::eal_arguments(settings, HugePages::mounted, 0);
     EXPECT_FALSE(has(args, "--no-pci"));
     EXPECT_TRUE(has(args, "-a"));
 }
 
 TEST(EalArguments, HugePagesAreUsedWhereThereAreSomeAndUnlinkedAtOnce) {
     config::Settings settings;
-    auto args = engine::eal_arguments(settings, true, 100 << 20);
+    auto args = engine::eal_arguments(settings, HugePages::mounted, 100 << 20);
     EXPECT_TRUE(has(args, "--huge-unlink=always"));
     EXPECT_FALSE(has(args, "-m")) << "EAL decides";
-    args = engine::eal_arguments(settings, false, 100 << 20);
+    args = engine::eal_arguments(settings, HugePages::unmounted, 100 << 20);
+    EXPECT_TRUE(has(args, "--in-memory"));
+    args = engine::eal_arguments(settings, HugePages::none, 100 << 20);
     EXPECT_TRUE(has(args, "--no-huge"));
     EXPECT_FALSE(has(args, "--in-memory"));
     const auto memory = std::find(args.begin(), args.end(), "-m");
@@ -58,14 +62,14 @@ TEST(EalArguments, HugePagesAreUsedWhereThereAreSomeAndUnlinkedAtOnce) {
 TEST(EalArguments, WhatTheUserPassesThroughComesLast) {
     config::Settings settings;
     settings.eal.args = {"--telemetry", "--log-level=debug"};
-    const auto args = engine::eal_arguments(settings, true, 0);
+    const auto args = engine::eal_arguments(settings, HugePages::mounted, 0);
     EXPECT_EQ(args.back(), "--log-level=debug");
     EXPECT_FALSE(has(args, "--no-telemetry"));
     EXPECT_FALSE(has(args, "--log-level=error"));
 }
 
 TEST(EalArguments, EachProcessHasItsOwnFilePrefix) {
-    const auto args = engine::eal_arguments({}, true, 0);
+    const auto args = engine::eal_arguments({}, HugePages::mounted, 0);
     const auto prefix = std::find(args.begin(), args.end(), "--file-prefix");
     ASSERT_NE(prefix, args.end());
     EXPECT_EQ(*(prefix + 1), "pollux-" + std::to_string(getpid()));

@@ -63,7 +63,7 @@ class CannedApp {
 public:
     static constexpr std::string_view answer =
         "HTTP/1.1 200 OK\r\nDate: Mon, 23 Nov 2026 00:00:00 GMT\r\nContent-Type: text/plain\r\nContent-Length: "
-        "12\r\n\r\nHello, you!\n";
+        "16\r\n\r\nHello, world!..\n";
 
     void on_turn(std::span<const tcp::Event> events, tcp::Stack& stack, tcp::Instant now) {
         ++turns;
@@ -74,20 +74,26 @@ public:
     }
     std::optional<tcp::Instant> next_due() const { return due; }
     void drain(tcp::Stack& stack, tcp::Instant now) {
+        if (!lets_go) return;
         stack.for_each_conn(0, ~0u, [&](tcp::ConnId conn) { stack.close(conn, now); });
     }
 
+    static_assert(answer.size() == 118);
+
     uint64_t turns = 0, answers = 0;
     std::optional<tcp::Instant> due;
+    bool lets_go = true;
 
 private:
     void serve(tcp::ConnId conn, tcp::Stack& stack) {
-        const auto text = as_text(stack.unread(conn));
-        for (size_t at = 0; (at = text.find("\r\n\r\n", at)) != text.npos; at += 4) {
-            ASSERT_TRUE(stack.send(conn, {as_bytes(answer), 0}));
-            ++answers;
+        for (auto text = as_text(stack.unread(conn)); text.ends_with("\r\n\r\n");
+             text = as_text(stack.unread(conn))) {
+            for (size_t at = 0; (at = text.find("\r\n\r\n", at)) != text.npos; at += 4) {
+                ASSERT_TRUE(stack.send(conn, {as_bytes(answer), 0}));
+                ++answers;
+            }
+            stack.consume(conn, static_cast<uint32_t>(text.size()));
         }
-        if (text.ends_with("\r\n\r\n")) stack.consume(conn, static_cast<uint32_t>(text.size()));
     }
 };
 

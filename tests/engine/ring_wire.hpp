@@ -17,7 +17,7 @@ public:
     explicit RingWire(rte_mempool& pool) : number_(next_++), settings_(port_settings()) {
         to_us_ = make_ring("rx");
         from_us_ = make_ring("tx");
-        rte_eth_from_rings(name().c_str(), &to_us_, 1, &from_us_, 1, 0);
+        rte_eth_from_rings(("test" + std::to_string(number_)).c_str(), &to_us_, 1, &from_us_, 1, 0);
         rte_mempool* pools[] = {&pool};
         port_ = std::make_unique<engine::Port>(settings_, 0, pools);
     }
@@ -42,10 +42,9 @@ public:
     engine::Port& port() { return *port_; }
 
 private:
-    std::string name() const { return "net_ring_test" + std::to_string(number_); }
     config::Port port_settings() const {
         config::Port port;
-        port.device = "net_ring_test" + std::to_string(number_);
+        port.device = "net_ring_test" + std::to_string(number_);  // the driver puts its own name first
         port.addresses = {{tcp::IpAddress::from_v4(our_v4), 24}};
         port.gateway = tcp::IpAddress::from_v4(gateway_v4);
         port.mac = our_mac;

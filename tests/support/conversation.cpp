@@ -80,9 +80,7 @@ ConnInfo World::info() {
     return info.value_or(ConnInfo{});
 }
 
-Conversation::Conversation(const StackSettings& settings) : world(settings) {
-    at_start_ = world.stack().pool_use();
-}
+Conversation::Conversation(const StackSettings& settings) : world(settings) { at_start_ = world.stack().pool_use(); }
 
 void Conversation::starts_with(const StackSettings& settings) {
     world.starts_over(settings);

@@ -75,8 +75,7 @@ bool Host::turn(Instant now, std::span<const Packet> arrived, std::vector<Packet
 void Host::encode(std::vector<Packet>& sent) {
     for (const TxSegment& segment : out_.segments()) {
         Packet packet(wire::headers_size(segment.segment) + segment.payload_size);
-        const auto emitted =
-            wire::emit(segment.segment, out_.pieces(segment), packet, wire::ChecksumMode::software);
+        const auto emitted = wire::emit(segment.segment, out_.pieces(segment), packet, wire::ChecksumMode::software);
         EXPECT_EQ(emitted.status, wire::EmitStatus::ok);
         EXPECT_EQ(emitted.size, packet.size());
         EXPECT_LE(packet.size(), stack_.settings().mtu);

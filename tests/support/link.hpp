@@ -1,5 +1,6 @@
-// Link: one direction of a bad network. Packets are lost, doubled, delayed, overtaken and damaged, as a seed says: the
-// same seed gives the same network. Damage is one bit flipped anywhere in the packet; the checksums must catch it.
+// Link: one direction of a bad network. Packets are lost, doubled, delayed, overtaken and damaged, as a seed says:
+// the same seed gives the same network. Damage is one bit flipped anywhere in the packet; the checksums must catch
+// it.
 #pragma once
 
 #include <optional>
@@ -15,8 +16,8 @@ namespace pollux::test {
 struct Impairments {
     double loss = 0, duplication = 0, reordering = 0, bit_flips = 0;  // of packets, 0 to 1
     tcp::Duration delay{5'000};
-    tcp::Duration jitter{0};                // added to every packet, 0 to this, without overtaking
-    tcp::Duration overtaken_by{20'000};     // what a reordered packet waits beyond the others, at most
+    tcp::Duration jitter{0};             // added to every packet, 0 to this, without overtaking
+    tcp::Duration overtaken_by{20'000};  // what a reordered packet waits beyond the others, at most
 };
 
 class Link {

@@ -91,7 +91,7 @@ std::string PacketLog::write_files() const {
 void PacketLog::write_files_if_test_failed() const {
     if (!testing::Test::HasFailure()) return;
     std::string drawn = ladder();
-    constexpr size_t most_shown = 8'000;
+    constexpr size_t most_shown = 4'000;
     if (drawn.size() > most_shown) drawn = "(the end of it)\n" + drawn.substr(drawn.size() - most_shown);
     std::cout << drawn << "the conversation: " << write_files() << "\n";
 }

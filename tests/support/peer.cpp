@@ -147,7 +147,8 @@ void Peer::sends_burst(std::initializer_list<Send> burst) {
 
 void Peer::connects(const Connect& how, Here here) {
     const auto value = how.ts ? std::optional<Timestamps>({ts_now(), 0}) : std::nullopt;
-    sends({.flags = syn, .seq = 0, .win = how.win, .mss = how.mss, .ws = how.ws, .sack_ok = how.sack_ok, .ts = value});
+    sends(
+        {.flags = syn, .seq = 0, .win = how.win, .mss = how.mss, .ws = how.ws, .sack_ok = how.sack_ok, .ts = value});
     expects({.flags = syn | ack, .seq = 0, .ack = 1, .has_ts = how.ts}, here);
     world_.passes(how.rtt);
     sends({.flags = ack});
@@ -191,7 +192,8 @@ void Peer::watch_edge(const Heard& segment) {
     const uint8_t scale = segment.has(Flags::syn) ? 0 : host_scale_;
     const int64_t edge = segment.ack + (int64_t{segment.segment.window} << scale);
     // A TIME-WAIT record announces what it likes: nothing can come any more.
-    if (edge + (1 << scale) - 1 < edge_ && !segment.has(Flags::syn) && state() != State::time_wait && state() != State::closed) {
+    if (edge + (1 << scale) - 1 < edge_ && !segment.has(Flags::syn) && state() != State::time_wait &&
+        state() != State::closed) {
         ADD_FAILURE() << "the right edge of the window moves left from " << edge_ << ": " << describe(segment);
     }
     edge_ = segment.has(Flags::syn) ? edge : std::max(edge_, edge);
@@ -242,8 +244,8 @@ Heard Peer::expects(const Expect& what, Here here) {
         if (what.ack) wanted << " ack " << *what.ack;
         if (what.bytes) wanted << " len " << *what.bytes;
         if (what.text) wanted << " text \"" << *what.text << "\"";
-        failure_at(here) = testing::Message() << "expected" << wanted.str() << ", heard nothing; state "
-                                              << name(state());
+        failure_at(here) = testing::Message()
+                           << "expected" << wanted.str() << ", heard nothing; state " << name(state());
         return {};
     }
     Heard h = std::move(inbox_.front());
@@ -299,8 +301,8 @@ std::vector<Heard> Peer::expects_exactly(size_t count, Here here) {
 Duration Peer::waits(Duration longest, Here here) {
     const Instant start = world_.now();
     if (!world_.passes_until([this] { return !inbox_.empty(); }, longest)) {
-        failure_at(here) = testing::Message() << "heard nothing for " << longest.count() / 1000 << " ms; state "
-                                              << name(state());
+        failure_at(here) = testing::Message()
+                           << "heard nothing for " << longest.count() / 1000 << " ms; state " << name(state());
     }
     return world_.now() - start;
 }

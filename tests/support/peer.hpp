@@ -68,7 +68,7 @@ struct Expect {
     std::optional<size_t> bytes = {};  // payload size
     std::optional<bool> push = {};
     std::optional<uint16_t> mss = {};
-    std::optional<int> ws = {};         // -1: must be absent
+    std::optional<int> ws = {};  // -1: must be absent
     std::optional<bool> sack_ok = {};
     std::optional<bool> has_ts = {};
     std::optional<uint32_t> ts_echo = {};
@@ -95,8 +95,8 @@ struct Connect {
     std::optional<uint8_t> ws = {};
     bool sack_ok = false;
     bool ts = false;
-    uint32_t win = 65'535;      // of the SYN
-    Duration rtt = 10ms;        // between SYN-ACK and the completing ACK
+    uint32_t win = 65'535;  // of the SYN
+    Duration rtt = 10ms;    // between SYN-ACK and the completing ACK
 };
 
 /// Whether a timer of `wanted` fired after `got`: never early, and at the next tick or the one after.

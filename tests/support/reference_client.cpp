@@ -65,6 +65,8 @@ void ReferenceClient::emit(Flags flags, uint64_t position, size_t size, Instant 
 
 void ReferenceClient::receives(const Segment& s, Instant now) {
     if (s.has(Flags::rst)) {
+        // After the end a late ACK of ours meets no connection any more; TIME-WAIT ignores the answer (RFC 1337).
+        if (is_done()) return;
         // RFC 5961: only an exact one counts.
         const SeqNum exact = host_isn_ + 1 + static_cast<uint32_t>(received_.size()) + (host_fin_ ? 1 : 0);
         if (phase_ == Phase::syn_sent || s.seq == exact) reset_ = true;
@@ -130,8 +132,8 @@ void ReferenceClient::keep_text(const Segment& s) {
     }
     ack_wanted_ = true;
     // Position of the segment's first byte, which may lie before what has been received.
-    const int64_t from = static_cast<int64_t>(received_.size()) +
-                         (s.seq - (host_isn_ + 1 + static_cast<uint32_t>(received_.size())));
+    const int64_t from =
+        static_cast<int64_t>(received_.size()) + (s.seq - (host_isn_ + 1 + static_cast<uint32_t>(received_.size())));
     const int64_t room_ends = static_cast<int64_t>(read_ + options_.receive_buffer);
     for (size_t i = 0; i < s.payload.size(); ++i) {
         const int64_t at = from + static_cast<int64_t>(i) - static_cast<int64_t>(received_.size());

@@ -1,9 +1,9 @@
 // ReferenceClient: a small TCP of our own that behaves well, for streams through bad links. It opens a connection,
-// uploads a pattern, receives a stream, and closes. It is closed-loop and simple on purpose: go-back-N on timeout, fast
-// retransmission of one segment on three duplicate ACKs, a byte map for reassembly, an ACK for every segment.
+// uploads a pattern, receives a stream, and closes. It is closed-loop and simple on purpose: go-back-N on timeout,
+// fast retransmission of one segment on three duplicate ACKs, a byte map for reassembly, an ACK for every segment.
 //
-// Only what it needs to finish against a correct peer is here: no SACK, no congestion control beyond a fixed number of
-// segments in flight. It shares no code with the stack but the wire formats.
+// Only what it needs to finish against a correct peer is here: no SACK, no congestion control beyond a fixed number
+// of segments in flight. It shares no code with the stack but the wire formats.
 #pragma once
 
 #include <optional>
@@ -19,14 +19,14 @@ namespace pollux::test {
 class ReferenceClient {
 public:
     struct Options {
-        uint64_t upload = 0;            // bytes of the pattern to send, then FIN if `closes_after_upload`
+        uint64_t upload = 0;  // bytes of the pattern to send, then FIN if `closes_after_upload`
         bool closes_after_upload = true;
-        bool closes_at_end = true;      // FIN after the host's FIN, if not sent before
+        bool closes_at_end = true;  // FIN after the host's FIN, if not sent before
         bool timestamps = true, sack_permitted = true;
         std::optional<uint8_t> window_scale = 4;
         uint16_t mss = 1460;
         uint32_t receive_buffer = 256 * 1024;
-        uint32_t reads_per_ms = 0;      // 0: at once; else a slow reader, whose window fills
+        uint32_t reads_per_ms = 0;  // 0: at once; else a slow reader, whose window fills
         uint32_t segments_in_flight = 16;
         tcp::SeqNum isn{0xffff'ff00};
     };
@@ -74,8 +74,8 @@ private:
     std::optional<tcp::Instant> timer_;
     // Receiving: positions in the host's stream.
     tcp::SeqNum host_isn_;
-    std::string received_;           // contiguous
-    std::string kept_;               // from received_.size() on, with holes
+    std::string received_;  // contiguous
+    std::string kept_;      // from received_.size() on, with holes
     std::vector<bool> kept_here_;
     std::optional<uint64_t> host_fin_at_;
     bool host_fin_ = false, ack_wanted_ = false, timestamps_ = false, window_was_small_ = false;

@@ -46,9 +46,8 @@ void ScriptedApp::does(std::string_view what, const Act& act) {
 
 bool ScriptedApp::sends(std::string_view text) {
     bool taken = false;
-    does("application sends " + std::to_string(text.size()), [&](Stack& stack, ConnId conn, Instant) {
-        taken = stack.send_copy(conn, std::as_bytes(std::span(text)));
-    });
+    does("application sends " + std::to_string(text.size()),
+         [&](Stack& stack, ConnId conn, Instant) { taken = stack.send_copy(conn, std::as_bytes(std::span(text))); });
     return taken;
 }
 

@@ -31,7 +31,8 @@ public:
 
     void on_turn(std::span<const tcp::Event> events, tcp::Stack& stack, tcp::Instant now) override;
 
-    // ---- Told by the test: each is a turn of its own, on the connection that opened last. --------------------------
+    // ---- Told by the test: each is a turn of its own, on the connection that opened last.
+    // --------------------------
     /// Sends a copy of the text; whether the stack took it.
     bool sends(std::string_view text);
     /// Sends the next `bytes` of the pattern as pinned memory; whether the stack took all of them.

@@ -21,9 +21,7 @@ protected:
     static int64_t snd_nxt(State state) {
         return tcp::in(state, State::established | State::close_wait | State::syn_received) ? 1 : 2;
     }
-    static int64_t snd_una(State state) {
-        return tcp::in(state, State::fin_wait_2 | State::time_wait) ? 2 : 1;
-    }
+    static int64_t snd_una(State state) { return tcp::in(state, State::fin_wait_2 | State::time_wait) ? 2 : 1; }
 };
 
 }  // namespace pollux::test

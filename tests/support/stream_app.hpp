@@ -1,5 +1,5 @@
-// Applications for streams: each connection sends `download` bytes of the pattern, and receives until the peer closes,
-// in its own rhythm; then it closes.
+// Applications for streams: each connection sends `download` bytes of the pattern, and receives until the peer
+// closes, in its own rhythm; then it closes.
 #pragma once
 
 #include <map>
@@ -14,16 +14,16 @@ namespace pollux::test {
 class StreamApp final : public Application {
 public:
     enum class Closing : uint8_t {
-        after_peer,   // when the peer's FIN has come and all is sent
-        when_sent,    // half-close as soon as all is sent
+        after_peer,       // when the peer's FIN has come and all is sent
+        when_sent,        // half-close as soon as all is sent
         full_after_peer,  // as after_peer, by close() instead of shutdown()
     };
     struct Options {
         uint64_t download = 0;
         Closing closing = Closing::after_peer;
-        bool pinned = true;      // pinned memory, else copies
-        size_t piece = 3'000;    // bytes of one send
-        double laziness = 0;     // how often unread data is left for a later turn
+        bool pinned = true;    // pinned memory, else copies
+        size_t piece = 3'000;  // bytes of one send
+        double laziness = 0;   // how often unread data is left for a later turn
     };
 
     StreamApp(const Options& options, uint64_t seed) : options_(options), random_(seed) {}
