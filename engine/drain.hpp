@@ -28,7 +28,7 @@ public:
                 if (now < until_) break;
                 phase_ = Phase::aborting;
                 until_ = now + last_words;
-                worker.abort_all(now);
+                worker.abort_all();
                 break;
             case Phase::aborting:
                 if (now >= until_) return true;  // the device does not take our RSTs

@@ -118,9 +118,7 @@ public:
         return use.connections == 0 && use.half_open == 0 && egress_.backlog() == 0 && !stack_.has_work();
     }
     /// RST to every connection that is left; the next turns send them.
-    void abort_all(tcp::Instant now) {
-        stack_.for_each_conn(0, ~0u, [&](tcp::ConnId conn) { stack_.abort(conn, now); });
-    }
+    void abort_all() { stack_.abort_all(); }
 
     std::vector<Queue>& queues() { return queues_; }
     const Egress& egress() const { return egress_; }

@@ -54,7 +54,7 @@ build() {
     case $type in
         release) options=(--buildtype=release -Db_lto=true -Dtests=false) ;;
         debug) options=(--buildtype=debug) ;;
-        asan) options=(--buildtype=debugoptimized '-Db_sanitize=address,undefined' -Db_lundef=false -Dbench=false) ;;
+        asan) options=(--buildtype=debugoptimized -Doptimization=1 '-Db_sanitize=address,undefined' -Db_lundef=false -Dbench=false) ;;
         *) die "unknown build type $type" ;;
     esac
     local dir=$root/build/$type

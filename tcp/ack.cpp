@@ -45,10 +45,10 @@ void Stack::on_new_ack(Conn& c, const Segment& s, Instant now) {
     const bool fin = c.has(ConnFlags::fin_sent) && s.ack == c.snd.nxt;
     send_queues_.acknowledge(c, acked - (fin ? 1 : 0));
     c.snd.una = s.ack;
-    sample_rtt(c, s, now);
     // RFC 6298 section 5: the backoff ends with the next sample, so not with the ACK of what was sent twice (Karn).
     if (c.backoff != 0) c.unanswered = 0;
     if (c.has(ConnFlags::persisting)) c.backoff = 0;
+    sample_rtt(c, s, now);
     if (c.has(ConnFlags::duplicates)) {
         c.clear(ConnFlags::duplicates);
         c.dup_acks = 0;

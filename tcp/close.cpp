@@ -30,6 +30,12 @@ void Stack::abort(ConnId conn, Instant) {
     if (Conn* c = find(conn)) abort_with_reset(*c);
 }
 
+void Stack::abort_all() {
+    for (uint32_t i = 0; i < conns_.high_water(); ++i) {
+        if (conns_.is_taken(i) && conns_[i].generation != 0) abort_with_reset(conns_[i]);
+    }
+}
+
 void Stack::queue_fin(Conn& c) {
     if (!in(c.state, can_send_states) || c.has(ConnFlags::fin_queued)) return;
     c.set(ConnFlags::fin_queued);

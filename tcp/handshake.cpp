@@ -136,7 +136,9 @@ void Stack::acknowledge_half_open(const HalfOpen& h, Instant now, TxBatch& out) 
     r.seq = h.iss + 1;
     r.ack = h.irs + 1;
     r.flags = Flags::ack;
-    r.window = initial_window();
+    // The window of the SYN-ACK again, scaled now and rounded up, so that its edge does not move left.
+    const int scale = any(h.options & Present::window_scale) ? receive_scale() : 0;
+    r.window = (initial_window() + (1u << scale) - 1) >> scale;
     if (any(h.options & Present::timestamps)) {
         r.present = Present::timestamps;
         r.timestamps = {timestamp_clock(now) + timestamp_offset(h.flow), h.ts_recent};

@@ -173,6 +173,8 @@ uint32_t Stack::emit(Conn& c, SeqNum seq, uint32_t size, bool with_fin, Instant 
     if (c.has(ConnFlags::has_store) && c.has(ConnFlags::sack)) {
         const uint32_t most = c.has(ConnFlags::timestamps) ? 3 : 4;  // what 40 bytes of options hold
         s.sack_count = stores_.recent_blocks(stores_[c.store], std::span(s.sack_blocks).first(most));
+        // RFC 9293 MUST-16: options that are not on every segment come off this one's payload.
+        if (s.sack_count > 0) size = std::min(size, c.mss - std::min(c.mss - 1u, 4u + 8u * s.sack_count));
     }
     uint32_t sent = 0;
     if (size > 0) {

@@ -138,6 +138,8 @@ public:
     void close(ConnId conn, Instant now);
     /// RST now; the queue is dropped (RFC 9293 section 3.10.5). The ConnId is dead at once.
     void abort(ConnId conn, Instant now);
+    /// RST to every connection, those that the application has closed included: the end of draining.
+    void abort_all();
     /// Raises `deadline` once, at or just after `when`; replaces the deadline set before.
     void set_deadline(ConnId conn, Instant when);
     void clear_deadline(ConnId conn);

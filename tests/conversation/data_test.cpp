@@ -182,6 +182,22 @@ TEST_F(Data, SegmentSizeFollowsThePeersMssAndTheMtu) {
     }
 }
 
+TEST_F(Data, OptionsOfEverySegmentAreTakenOffItsPayload) {
+    // Whatever options a segment carries (timestamps, SACK blocks for what came out of order), it fits the MTU: the
+    // Host checks it on every packet.
+    proves("MUST-16");
+    peer.connects({.ws = 7, .sack_ok = true, .ts = true});
+    for (int64_t i = 1; i <= 4; ++i) {
+        peer.sends({.flags = ack, .seq = i * 1'000, .bytes = 500});
+        peer.forgets();
+    }
+    app.sends_pattern(10'000);
+    EXPECT_GE(peer.takes_all().size(), 7u);
+    EXPECT_TRUE(same(peer.stream(), pattern(0, 10'000)));
+    peer.sends({.flags = ack});
+    peer.forgets();
+}
+
 TEST_F(Data, PeerWithoutMssGets536) {
     proves("MUST-15");
     peer.connects({.mss = std::nullopt});
