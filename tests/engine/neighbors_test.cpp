@@ -49,13 +49,11 @@ TEST_F(Cache, AsksOnceAndLearnsTheAnswer) {
 }
 
 TEST_F(Cache, AnAnswerThatNobodyAskedForTeachesNothing) {
-    RecordProperty("row", "ATK-16");
     EXPECT_TRUE(says(peer_v4, other_mac));
     EXPECT_EQ(resolve(peer_v4).what, Lookup::asking);
 }
 
 TEST_F(Cache, ALiveEntryMayMoveButNotTwiceInASecond) {
-    RecordProperty("row", "ATK-16");
     resolve(peer_v4);
     says(peer_v4, peer_mac);
     EXPECT_FALSE(says(peer_v4, other_mac)) << "a second answer at once is a contradiction";
@@ -211,7 +209,6 @@ TEST_F(UnresolvedPath, OffLinkDestinationsGoThroughTheGateway) {
 }
 
 TEST_F(UnresolvedPath, ThreePacketsWaitInOrderAndNoMore) {
-    RecordProperty("row", "ATK-16");
     for (uint16_t port = 1000; port < 1005; ++port) send(peer_v4, port);
     EXPECT_EQ(frames().size(), 1u) << "one question";
     answers(peer_v4, peer_mac);

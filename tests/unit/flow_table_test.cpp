@@ -87,9 +87,8 @@ TEST(FlowTable, ReplaceKeepsThePlace) {
     EXPECT_EQ(table.size(), 24u);
 }
 
-// ATK-22: whoever could make hashes collide would fill eight buckets and no more.
+// Whoever could make hashes collide would fill eight buckets and no more.
 TEST(FlowTable, CollidingEntriesFillEightBucketsAndAreThenRefused) {
-    RecordProperty("row", "ATK-22");
     for (const auto hash : {&same_everything, &same_home}) {
         FlowTable table{10'000};
         for (uint32_t i = 0; i < bound; ++i) ASSERT_TRUE(table.insert(hash(i), ref_of(i)));
