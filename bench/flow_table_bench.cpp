@@ -10,6 +10,7 @@
 #include <memory>
 #include <vector>
 
+#include "bench/cycles.hpp"
 #include "tcp/flow_table.hpp"
 #include "tcp/pool.hpp"
 #include "tcp/segment.hpp"
@@ -17,6 +18,9 @@
 
 namespace pollux::tcp {
 namespace {
+
+using bench::BurstCycles;
+using bench::Xorshift;
 
 constexpr uint32_t burst = 32;
 constexpr SipKey key{0x0706'0504'0302'0100, 0x0f0e'0d0c'0b0a'0908};
@@ -51,35 +55,6 @@ World& world(uint32_t size) {  // one at a time: the largest takes 2 GB
     if (!only || only->pool.size() != size) only.reset(), only = std::make_unique<World>(size);
     return *only;
 }
-
-struct Xorshift {
-    uint64_t state = 0x9e37'79b9'7f4a'7c15;
-    uint32_t below(uint32_t bound) {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        return static_cast<uint32_t>((state >> 32) * bound >> 32);
-    }
-};
-
-// The median burst: another process on the core does not count.
-class BurstCycles {
-public:
-    void start() { started_ = __rdtsc(); }
-    void stop() {
-        const auto cycles = static_cast<uint32_t>(__rdtsc() - started_);
-        if (bursts_.size() < max_bursts) bursts_.push_back(cycles);
-    }
-    void report(benchmark::State& state, uint32_t operations_per_burst) {
-        std::ranges::nth_element(bursts_, bursts_.begin() + static_cast<ptrdiff_t>(bursts_.size() / 2));
-        state.counters["cycles"] = static_cast<double>(bursts_[bursts_.size() / 2]) / operations_per_burst;
-    }
-
-private:
-    static constexpr size_t max_bursts = 1'000'000;
-    uint64_t started_ = 0;
-    std::vector<uint32_t> bursts_;
-};
 
 enum class Records { untouched, compared };
 

@@ -8,12 +8,16 @@
 #include <ctime>
 #include <vector>
 
+#include "bench/cycles.hpp"
 #include "tcp/pool.hpp"
 #include "tcp/time.hpp"
 #include "tcp/timer_wheel.hpp"
 
 namespace pollux::tcp {
 namespace {
+
+using bench::BurstCycles;
+using bench::Xorshift;
 
 constexpr uint32_t burst = 32;
 constexpr uint32_t no_limit = ~uint32_t{0};
@@ -25,16 +29,6 @@ struct alignas(64) Node {
     uint32_t timer_cell = 0;
 };
 static_assert(sizeof(Node) == 192);
-
-struct Xorshift {
-    uint64_t state = 0x9e37'79b9'7f4a'7c15;
-    uint32_t below(uint32_t bound) {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        return static_cast<uint32_t>((state >> 32) * bound >> 32);
-    }
-};
 
 struct World {
     // Deadlines are spread evenly over the `spread` milliseconds that follow.
@@ -66,25 +60,6 @@ struct World {
     TimerWheel<Node> wheel;
     Xorshift random;
     uint32_t now = 1'000'000;
-};
-
-// The median burst: another process on the core does not count.
-class BurstCycles {
-public:
-    void start() { started_ = __rdtsc(); }
-    void stop() {
-        const auto cycles = static_cast<uint32_t>(__rdtsc() - started_);
-        if (bursts_.size() < max_bursts) bursts_.push_back(cycles);
-    }
-    void report(benchmark::State& state, uint32_t operations_per_burst) {
-        std::ranges::nth_element(bursts_, bursts_.begin() + static_cast<ptrdiff_t>(bursts_.size() / 2));
-        state.counters["cycles"] = static_cast<double>(bursts_[bursts_.size() / 2]) / operations_per_burst;
-    }
-
-private:
-    static constexpr size_t max_bursts = 1'000'000;
-    uint64_t started_ = 0;
-    std::vector<uint32_t> bursts_;
 };
 
 // The sum, cascades and all, by the thread's own clock: for calls that take microseconds.

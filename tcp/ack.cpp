@@ -31,8 +31,7 @@ Verdict Stack::process_ack(Conn& c, const Segment& s, Instant now) {
     const bool advances = s.ack.after(c.snd.una);
     const bool same_window = (s.window << c.snd_scale) == c.snd_wnd;
     // RFC 5681 section 2: without data, SYN and FIN, same window, something outstanding.
-    const bool duplicate =
-        !advances && s.payload.empty() && !s.has(Flags::fin) && same_window && c.in_flight() > 0;
+    const bool duplicate = !advances && s.payload.empty() && !s.has(Flags::fin) && same_window && c.in_flight() > 0;
     if (advances) on_new_ack(c, s, now);
     update_window(c, s, now);
     if (duplicate && !c.has(ConnFlags::persisting)) on_duplicate_ack(c);
@@ -73,8 +72,10 @@ void Stack::on_new_ack(Conn& c, const Segment& s, Instant now) {
     }
     // RFC 6298 (5.2), (5.3): nothing outstanding stops the timer, new data acknowledged restarts it.
     c.clear(ConnFlags::persisting);
-    if (c.in_flight() == 0) stop_retransmit_timer(c);
-    else start_retransmit_timer(c, now);
+    if (c.in_flight() == 0)
+        stop_retransmit_timer(c);
+    else
+        start_retransmit_timer(c, now);
     if (c.has(ConnFlags::wants_writable)) {
         c.clear(ConnFlags::wants_writable);
         raise(c, Event::Kind::writable);

@@ -54,8 +54,10 @@ public:
         while (!bytes.empty()) {
             if (list.empty() || meta_[list.tail].end == chunk_size) {
                 const uint32_t chunk = take();
-                if (list.empty()) list.head = chunk;
-                else meta_[list.tail].next = chunk;
+                if (list.empty())
+                    list.head = chunk;
+                else
+                    meta_[list.tail].next = chunk;
                 list.tail = chunk;
                 ++taken;
             }
@@ -80,8 +82,10 @@ public:
             ++freed;
         }
         if (behind.empty()) return freed;
-        if (list.empty()) list.head = behind.head;
-        else meta_[list.tail].next = behind.head;
+        if (list.empty())
+            list.head = behind.head;
+        else
+            meta_[list.tail].next = behind.head;
         list.tail = behind.tail;
         return freed;
     }

@@ -1,8 +1,8 @@
 // CLOSE and ABORT calls and what is left when both sides have closed (RFC 9293 sections 3.6, 3.10.4, 3.10.5).
 //
-// FIN and ACK travel apart because each side closes its own half when it is ready: we acknowledge a FIN at once, and our
-// own FIN leaves when the application closes and its data is sent. When it closes in the turn in which the FIN came,
-// one segment carries both.
+// FIN and ACK travel apart because each side closes its own half when it is ready: we acknowledge a FIN at once, and
+// our own FIN leaves when the application closes and its data is sent. When it closes in the turn in which the FIN
+// came, one segment carries both.
 #include "tcp/stack.hpp"
 
 namespace pollux::tcp {
@@ -38,6 +38,8 @@ void Stack::abort_all() {
 
 void Stack::queue_fin(Conn& c) {
     if (!in(c.state, can_send_states) || c.has(ConnFlags::fin_queued)) return;
+    stop_waiting_for_room(c);
+    c.clear(ConnFlags::wants_writable);
     c.set(ConnFlags::fin_queued);
     make_ready(c);
 }
@@ -57,8 +59,10 @@ bool Stack::finished(Conn& c, Instant now) {
     if (!done || (has_unread(c) && !c.has(ConnFlags::app_closed))) return false;
     counters_.add(Tally::connections_closed);
     raise(c, Event::Kind::closed);
-    if (c.state == State::time_wait) enter_time_wait(c, now);
-    else release(c);
+    if (c.state == State::time_wait)
+        enter_time_wait(c, now);
+    else
+        release(c);
     return true;
 }
 

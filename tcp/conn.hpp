@@ -2,7 +2,8 @@
 //
 //   line 0   what every segment needs: the tuple, the state, where both sequence spaces stand
 //   line 1   what ACKs and output need: windows, RTT, cwnd, timestamps, the piece in flight, the deadlines
-//   line 2   what only the uncommon needs: the place in the wheel, delayed ACK, recovery, queues longer than one piece
+//   line 2   what only the uncommon needs: the place in the wheel, delayed ACK, recovery, queues longer than one
+//   piece
 //
 // The expected GET that also acknowledges the last answer touches lines 0 and 1 only. A connection owns no buffer
 // while it is idle: received data that stays unread or came out of order is in a ReceiveStore, what is queued to send
@@ -99,41 +100,41 @@ struct alignas(64) Conn {
     ReceiveSpace rcv{};
     SendSpace snd{};
     // Line 1.
-    uint32_t snd_wnd = 0;          // SND.WND in bytes
-    SeqNum snd_wl1;                // SND.WL1
-    uint16_t mss = 536;            // payload of one segment, options already taken off
+    uint32_t snd_wnd = 0;  // SND.WND in bytes
+    SeqNum snd_wl1;        // SND.WL1
+    uint16_t mss = 536;    // payload of one segment, options already taken off
     PathId path = unresolved_path;
-    uint32_t srtt_us = 0;          // 0: no sample yet
+    uint32_t srtt_us = 0;  // 0: no sample yet
     uint32_t rttvar_us = 0;
     uint32_t cwnd = 0;
-    uint32_t ts_recent = 0;        // TS.Recent
-    uint32_t ts_offset = 0;        // our timestamp clock's offset for this tuple
-    SendPiece first{};             // what stands at snd.una
-    Tick retransmit_at;            // RTO or persist timer, or the end of FIN-WAIT-2
+    uint32_t ts_recent = 0;  // TS.Recent
+    uint32_t ts_offset = 0;  // our timestamp clock's offset for this tuple
+    SendPiece first{};       // what stands at snd.una
+    Tick retransmit_at;      // RTO or persist timer, or the end of FIN-WAIT-2
     Tick app_deadline;
-    Tick armed_at;                 // where the wheel looks; unset: not in the wheel
-    uint16_t borrowed = 0xffff;    // first of this turn's payloads that the application has not consumed
-    uint8_t ts_recent_day = 0;     // day of TS.Recent, modulo 256 (RFC 7323 section 5.5: outdated after 24)
-    uint8_t unacked_units = 0;     // 64-byte units received since the last ACK, saturating
+    Tick armed_at;               // where the wheel looks; unset: not in the wheel
+    uint16_t borrowed = 0xffff;  // first of this turn's payloads that the application has not consumed
+    uint8_t ts_recent_day = 0;   // day of TS.Recent, modulo 256 (RFC 7323 section 5.5: outdated after 24)
+    uint8_t unacked_units = 0;   // 64-byte units received since the last ACK, saturating
     // Line 2.
     uint32_t timer_slot = none, timer_cell = none;
-    Tick ack_at;                   // delayed ACK
+    Tick ack_at;  // delayed ACK
     uint32_t ssthresh = ~0u;
-    uint32_t store = none;         // ReceiveStore
+    uint32_t store = none;                        // ReceiveStore
     uint32_t more_head = none, more_tail = none;  // SendEntry list behind `first`
-    uint32_t all_queued = 0;       // bytes of all pieces, while there is more than one
-    SeqNum rtt_seq;                // without timestamps: acknowledging this ends the measurement
-    uint32_t rtt_at_us = 0;        // when it was sent
-    SeqNum recover;                // RFC 6582
-    SeqNum rtx;                    // next to retransmit during rto_recovery
-    uint32_t max_snd_wnd = 0;      // MAX.SND.WND (RFC 5961 section 5)
+    uint32_t all_queued = 0;                      // bytes of all pieces, while there is more than one
+    SeqNum rtt_seq;                               // without timestamps: acknowledging this ends the measurement
+    uint32_t rtt_at_us = 0;                       // when it was sent
+    SeqNum recover;                               // RFC 6582
+    SeqNum rtx;                                   // next to retransmit during rto_recovery
+    uint32_t max_snd_wnd = 0;                     // MAX.SND.WND (RFC 5961 section 5)
     uint8_t dup_acks = 0;
     uint8_t challenge_credit = 0;  // challenge ACKs left in this period
     uint16_t challenge_period = 0;
-    uint32_t cold = none;          // scoreboard and the like, when there is one
-    uint16_t more_count = 0;       // how many pieces stand behind `first`
-    uint8_t unanswered = 0;        // timeouts since the peer last answered: R2 counts these
-    uint8_t immediate_acks = 0;    // segments of this turn that each earn an ACK (RFC 5681 section 4.2)
+    uint32_t cold = none;        // scoreboard and the like, when there is one
+    uint16_t more_count = 0;     // how many pieces stand behind `first`
+    uint8_t unanswered = 0;      // timeouts since the peer last answered: R2 counts these
+    uint8_t immediate_acks = 0;  // segments of this turn that each earn an ACK (RFC 5681 section 4.2)
 
     static constexpr uint32_t none = ~0u;
 

@@ -12,17 +12,17 @@
 namespace pollux::tcp {
 
 enum class Tally : uint8_t {
-    fast_path,                 // segments that met every expectation of the fast path
+    fast_path,  // segments that met every expectation of the fast path
     segments_received,
-    segments_sent,             // of connections, retransmissions included
-    payload_bytes_received,    // in order, once each
-    payload_bytes_sent,        // first transmissions
-    acks_sent,                 // segments without payload, SYN and FIN
+    segments_sent,           // of connections, retransmissions included
+    payload_bytes_received,  // in order, once each
+    payload_bytes_sent,      // first transmissions
+    acks_sent,               // segments without payload, SYN and FIN
     connections_opened,
-    connections_closed,        // ended without a reset or a timeout
-    connections_reset,         // ended by the peer's RST
-    connections_aborted,       // ended by our RST
-    connections_timed_out,     // ended by R2
+    connections_closed,     // ended without a reset or a timeout
+    connections_reset,      // ended by the peer's RST
+    connections_aborted,    // ended by our RST
+    connections_timed_out,  // ended by R2
     retransmitted_segments,
     retransmission_timeouts,
     fast_retransmits,
@@ -30,7 +30,7 @@ enum class Tally : uint8_t {
     syn_acks_retransmitted,
     half_open_expired,
     time_wait_made,
-    time_wait_recycled,        // ended before 2 MSL because the store was full
+    time_wait_recycled,  // ended before 2 MSL because the store was full
     time_wait_expired,
     resets_sent,
     challenge_acks_sent,

@@ -1,8 +1,8 @@
 // HalfOpen: a connection in SYN-RECEIVED that came from LISTEN, in one cache line: all that is known before the third
 // segment of the handshake. It holds no buffer and answers repeated SYNs with the same ISN.
 //
-// Each retransmission level has one constant timeout (1, 2, 4, 8, 16 s), hence one first-in-first-out list a level and
-// no wheel: the front is always the earliest (RFC 6298 section 2.1, RFC 9293 section 3.8.3).
+// Each retransmission level has one constant timeout (1, 2, 4, 8, 16 s), hence one first-in-first-out list a level
+// and no wheel: the front is always the earliest (RFC 6298 section 2.1, RFC 9293 section 3.8.3).
 #pragma once
 
 #include <array>
@@ -17,15 +17,15 @@ namespace pollux::tcp {
 
 struct alignas(64) HalfOpen {
     FourTuple flow{};
-    SeqNum irs;                // the peer's initial sequence number
-    SeqNum iss;                // ours
+    SeqNum irs;  // the peer's initial sequence number
+    SeqNum iss;  // ours
     uint32_t ts_recent = 0;
-    uint16_t mss = 0;          // as the peer announced it; 0: it did not
+    uint16_t mss = 0;  // as the peer announced it; 0: it did not
     PathId path = unresolved_path;
     Present options = Present::none;  // offered by the peer and wanted by us; and the two marks below
     uint8_t snd_scale : 4 = 0;
-    uint8_t level : 4 = 0;     // SYN-ACK retransmissions so far
-    uint16_t due = 0;          // deadline in units of 4 ms, modulo 2^16
+    uint8_t level : 4 = 0;  // SYN-ACK retransmissions so far
+    uint16_t due = 0;       // deadline in units of 4 ms, modulo 2^16
     uint32_t next = ~0u, prev = ~0u;
 
     static constexpr Present stands_to_send{0x80};    // on the list of SYN-ACKs to repeat
@@ -84,8 +84,10 @@ public:
     }
     /// Ends the record.
     void give(uint32_t index) {
-        if (stands_to_send(index)) sent(index);
-        else waiting_[records_[index].level].erase(index);
+        if (stands_to_send(index))
+            sent(index);
+        else
+            waiting_[records_[index].level].erase(index);
         records_.give(index);
     }
     /// Milliseconds until the earliest deadline; a large value when there is none.

@@ -1,8 +1,8 @@
 // The three-way handshake, seen from the side that listens (RFC 9293 sections 3.5 and 3.10.7.2 to 3.10.7.4).
 //
 // Why three: our SYN-ACK goes to wherever the SYN claims to come from, and only a peer that really sent it can return
-// our initial sequence number. A stale SYN from an old connection gets a SYN-ACK too, but its owner answers with RST, and
-// nothing was opened: until the third segment there is a HalfOpen record of 64 bytes and no connection.
+// our initial sequence number. A stale SYN from an old connection gets a SYN-ACK too, but its owner answers with RST,
+// and nothing was opened: until the third segment there is a HalfOpen record of 64 bytes and no connection.
 //
 // Data on a SYN is not processed; data on the third segment is delivered.
 #include <algorithm>
@@ -15,7 +15,7 @@ namespace pollux::tcp {
 namespace {
 
 constexpr uint16_t default_mss_v4 = 536, default_mss_v6 = 1220;  // RFC 9293 MUST-15
-constexpr uint16_t least_mss = 48;  // smaller ones only serve attacks (CVE-2019-11479)
+constexpr uint16_t least_mss = 48;                               // smaller ones only serve attacks (CVE-2019-11479)
 constexpr uint16_t timestamps_size = 12;
 constexpr uint8_t crowded_retries = 2;
 
@@ -28,11 +28,11 @@ Verdict Stack::listen_arrives(uint64_t hash, const Segment& s, Instant now, TxBa
         const bool opens = s.has(Flags::syn) && !s.has(Flags::ack);
         return closed_arrives(s, opens ? Verdict::no_listener : Verdict::no_connection, now, out);
     }
-    if (s.has(Flags::rst)) return Verdict::reset_ignored;                                           // first
-    if (s.has(Flags::ack)) return reset_reply(s, Verdict::no_connection, now, out);                 // second
-    if (!s.has(Flags::syn) || s.has(Flags::fin)) return Verdict::nonsense_flags;                    // fourth
+    if (s.has(Flags::rst)) return Verdict::reset_ignored;                            // first
+    if (s.has(Flags::ack)) return reset_reply(s, Verdict::no_connection, now, out);  // second
+    if (!s.has(Flags::syn) || s.has(Flags::fin)) return Verdict::nonsense_flags;     // fourth
     if (!accepting_) return Verdict::draining;
-    return make_half_open(hash, s, initial_sequence(s.flow, now), now, out);                        // third
+    return make_half_open(hash, s, initial_sequence(s.flow, now), now, out);  // third
 }
 
 Verdict Stack::make_half_open(uint64_t hash, const Segment& syn, SeqNum iss, Instant now, TxBatch& out) {
@@ -231,8 +231,8 @@ Duration Stack::syn_ack_timeout(uint32_t level) const {
 
 bool Stack::advance_half_open(Instant now, uint32_t& budget) {
     const Tick tick = tick_at(now);
-    const uint32_t retries = half_open_.crowded() ? std::min(settings_.syn_ack_retries, crowded_retries)
-                                                  : settings_.syn_ack_retries;
+    const uint32_t retries =
+        half_open_.crowded() ? std::min(settings_.syn_ack_retries, crowded_retries) : settings_.syn_ack_retries;
     for (uint32_t level = 0; level <= HalfOpenStore::max_level; ++level) {
         while (true) {
             if (budget == 0) return true;

@@ -1,6 +1,6 @@
 // Segment arrives: RFC 9293 section 3.10.7, in its order and its numbering, with the checks of RFC 5961 and RFC 7323
-// where those place them. One function per numbered step; the fifth is in ack.cpp, the seventh and eighth in text.cpp,
-// LISTEN and SYN-RECEIVED in handshake.cpp, TIME-WAIT in time_wait.cpp.
+// where those place them. One function per numbered step; the fifth is in ack.cpp, the seventh and eighth in
+// text.cpp, LISTEN and SYN-RECEIVED in handshake.cpp, TIME-WAIT in time_wait.cpp.
 #include <array>
 
 #include "tcp/stack.hpp"
@@ -8,8 +8,8 @@
 namespace pollux::tcp {
 namespace {
 
-constexpr size_t burst_pass = 32;      // segments that the three passes handle together
-constexpr uint8_t paws_days = 24;      // RFC 7323 section 5.5: then TS.Recent is outdated
+constexpr size_t burst_pass = 32;  // segments that the three passes handle together
+constexpr uint8_t paws_days = 24;  // RFC 7323 section 5.5: then TS.Recent is outdated
 // What turns an established connection away from the fast path.
 constexpr ConnFlags uncommon = ConnFlags::has_store | ConnFlags::fast_recovery | ConnFlags::rto_recovery |
                                ConnFlags::persisting | ConnFlags::app_closed | ConnFlags::rtt_timed |
@@ -72,15 +72,15 @@ Verdict Stack::process(uint64_t hash, const Segment& s, Instant now, TxBatch& ou
 bool Stack::fast_path(Conn& c, const Segment& s, Instant now) {
     const auto size = static_cast<uint32_t>(s.payload.size());
     const uint32_t acked = s.ack.since(c.snd.una);
-    const bool expected = c.state == State::established &&                       //
-                          (s.flags & ~Flags::psh) == Flags::ack &&               // nothing but ACK and PSH
-                          s.seq == c.rcv.nxt &&                                  // in order
-                          size <= c.rcv.edge.since(c.rcv.nxt) &&                 // fits the window
-                          acked <= c.in_flight() && (acked > 0 || size > 0) &&   // teaches something
-                          !c.has(uncommon) && c.has(ConnFlags::timestamps) &&    //
+    const bool expected = c.state == State::established &&                      //
+                          (s.flags & ~Flags::psh) == Flags::ack &&              // nothing but ACK and PSH
+                          s.seq == c.rcv.nxt &&                                 // in order
+                          size <= c.rcv.edge.since(c.rcv.nxt) &&                // fits the window
+                          acked <= c.in_flight() && (acked > 0 || size > 0) &&  // teaches something
+                          !c.has(uncommon) && c.has(ConnFlags::timestamps) &&   //
                           s.present == Present::timestamps && s.sack_count == 0 &&
-                          !timestamp_is_older(s.timestamps.value, c.ts_recent) &&
-                          c.ts_recent_day == day_of(now) && s.window != 0 && borrowed_count_ < borrowed_.size();
+                          !timestamp_is_older(s.timestamps.value, c.ts_recent) && c.ts_recent_day == day_of(now) &&
+                          s.window != 0 && borrowed_count_ < borrowed_.size();
     if (!expected) return false;
     counters_.add(Tally::fast_path);
     if (acked > 0) on_new_ack(c, s, now);
@@ -92,19 +92,19 @@ bool Stack::fast_path(Conn& c, const Segment& s, Instant now) {
 }
 
 Verdict Stack::segment_arrives(Conn& c, const Segment& s, Instant now) {
-    Verdict verdict = check_timestamp(c, s, now);                              // RFC 7323 section 5.3: PAWS
-    if (verdict == Verdict::count) verdict = check_sequence(c, s, now);        // first:   sequence number
-    if (verdict == Verdict::count) verdict = check_reset(c, s, now);           // second:  RST bit
-    if (verdict == Verdict::count) verdict = check_syn(c, s, now);             // fourth:  SYN bit
+    Verdict verdict = check_timestamp(c, s, now);                        // RFC 7323 section 5.3: PAWS
+    if (verdict == Verdict::count) verdict = check_sequence(c, s, now);  // first:   sequence number
+    if (verdict == Verdict::count) verdict = check_reset(c, s, now);     // second:  RST bit
+    if (verdict == Verdict::count) verdict = check_syn(c, s, now);       // fourth:  SYN bit
     if (verdict != Verdict::count) return verdict;
-    verdict = process_ack(c, s, now);                                          // fifth:   ACK field
+    verdict = process_ack(c, s, now);  // fifth:   ACK field
     const bool accepted = verdict == Verdict::pure_ack || verdict == Verdict::duplicate_ack;
     if (!accepted || c.generation == 0) return verdict;
     learn_timestamp(c, s, now);
     c.path = s.path;
-    verdict = process_text(c, s, now, verdict);                                // seventh: segment text
+    verdict = process_text(c, s, now, verdict);  // seventh: segment text
     if (c.generation == 0) return verdict;
-    return process_fin(c, s, verdict);                                         // eighth:  FIN bit
+    return process_fin(c, s, verdict);  // eighth:  FIN bit
 }
 
 // Verdict::count means "proceed" between the steps: it names no packet's end.
@@ -115,8 +115,10 @@ Verdict Stack::check_timestamp(Conn& c, const Segment& s, Instant now) {
     if (!s.has(Present::timestamps)) return Verdict::missing_timestamp;
     const auto age = static_cast<uint8_t>(day_of(now) - c.ts_recent_day);
     if (!timestamp_is_older(s.timestamps.value, c.ts_recent) || age >= paws_days) return Verdict::count;
-    if (s.has(Flags::syn) || s.seq_length() == 0) challenge_ack(c, now);
-    else acknowledge_at_once(c);
+    if (s.has(Flags::syn) || s.seq_length() == 0)
+        challenge_ack(c, now);
+    else
+        acknowledge_at_once(c);
     return Verdict::paws;
 }
 
@@ -134,8 +136,10 @@ Verdict Stack::check_sequence(Conn& c, const Segment& s, Instant now) {
         challenge_ack(c, now);
         return Verdict::syn_in_window;
     }
-    if (length == 0) challenge_ack(c, now);
-    else acknowledge_at_once(c);
+    if (length == 0)
+        challenge_ack(c, now);
+    else
+        acknowledge_at_once(c);
     const bool old = length > 0 && last.before(c.rcv.nxt);
     return old ? Verdict::old_data : Verdict::out_of_window;
 }
@@ -190,8 +194,8 @@ void Stack::challenge_ack(Conn& c, Instant now) {
     const auto period = static_cast<uint16_t>(now.time_since_epoch() / 1s % 65'535 + 1);  // 0: none yet
     if (period != c.challenge_period) {
         c.challenge_period = period;
-        c.challenge_credit = static_cast<uint8_t>(std::min(255u, settings_.challenge_acks_per_second +
-                                                                     jitter_.below(2)));
+        c.challenge_credit =
+            static_cast<uint8_t>(std::min(255u, settings_.challenge_acks_per_second + jitter_.below(2)));
     }
     if (c.challenge_credit == 0) {
         counters_.add(Tally::challenge_acks_limited);

@@ -1,5 +1,5 @@
-// NewReno: slow start, congestion avoidance and recovery without SACK (RFC 5681, RFC 6582). The only writer of cwnd and
-// ssthresh; it decides how much may be in flight, never what is sent.
+// NewReno: slow start, congestion avoidance and recovery without SACK (RFC 5681, RFC 6582). The only writer of cwnd
+// and ssthresh; it decides how much may be in flight, never what is sent.
 #pragma once
 
 #include <algorithm>

@@ -1,13 +1,18 @@
 // Output: what may be sent now, and building the segment. The only place where segments of connections leave.
 //
 // In this order: what is known to be lost, new data as cwnd, the peer's window and the rules against silly windows
-// (RFC 9293 section 3.8.6.2.1) and small segments (section 3.7.4) allow, the FIN behind the last byte, and an ACK of its
-// own only when nothing has carried it.
+// (RFC 9293 section 3.8.6.2.1) and small segments (section 3.7.4) allow, the FIN behind the last byte, and an ACK of
+// its own only when nothing has carried it.
 #include <algorithm>
 
 #include "tcp/stack.hpp"
 
 namespace pollux::tcp {
+namespace {
+
+constexpr Duration room_interval = 10ms;  // after which a send() that found an empty pool may try again
+
+}  // namespace
 
 // Ready connections in turn. A record whose connection has ended since is given back here.
 void Stack::serve_ready(Instant now, TxBatch& out) {
@@ -47,10 +52,8 @@ Stack::Output Stack::output(Conn& c, Instant now, TxBatch& out) {
         const uint32_t worth = std::min(2u * receive_mss(c.flow), settings_.receive_buffer / 2);
         if (edge.after(c.rcv.edge) && edge.since(c.rcv.edge) >= worth) c.set(ConnFlags::ack_now);
     }
-    if (c.has(ConnFlags::wants_writable) && c.queued() == 0) {  // refused by an empty pool: no ACK will tell
-        c.clear(ConnFlags::wants_writable);
-        raise(c, Event::Kind::writable);
-    }
+    // Refused by an empty pool with nothing in flight: no ACK will tell when there is room, so the clock does.
+    if (waits_for_room(c) && !c.retransmit_at.is_set()) c.retransmit_at = deadline_at(now + room_interval);
     if (c.has(ConnFlags::ack_now)) {
         // A probe or FIN that a closed window refused stands beyond what the peer takes for in order.
         const SeqNum seq = earlier(c.snd.nxt, c.snd.una + c.snd_wnd);
@@ -122,7 +125,8 @@ bool Stack::output_new(Conn& c, Instant now, TxBatch& out, uint32_t& quota) {
         const uint32_t usable = window > flight ? window - flight : 0;
         const uint32_t size = std::min({uint32_t{c.mss}, unsent, usable});
         const bool last = size == unsent;
-        const bool go = size == 0 ? last && (usable > 0 || flight == 0) : size == c.mss || may_send_small(c, size, unsent);
+        const bool go =
+            size == 0 ? last && (usable > 0 || flight == 0) : size == c.mss || may_send_small(c, size, unsent);
         if (!go) {
             if (flight + c.mss > c.cwnd) c.set(ConnFlags::cwnd_limited);
             if (flight == 0 && !c.retransmit_at.is_set()) start_persist(c, now);
@@ -136,8 +140,8 @@ bool Stack::output_new(Conn& c, Instant now, TxBatch& out, uint32_t& quota) {
     }
 }
 
-// Less than a full segment leaves when it is all there is and nothing waits for an ACK (Nagle off: or not), or when it
-// is half of the largest window that the peer ever offered.
+// Less than a full segment leaves when it is all there is and nothing waits for an ACK (Nagle off: or not), or when
+// it is half of the largest window that the peer ever offered.
 bool Stack::may_send_small(const Conn& c, uint32_t size, uint32_t unsent) const {
     if (size == unsent) return c.has(ConnFlags::no_delay) || c.in_flight() == 0;
     return size >= c.max_snd_wnd / 2;
@@ -232,7 +236,8 @@ uint32_t Stack::receive_space(const Conn& c) const {
     return std::min(space, 65'535u << c.rcv_scale);
 }
 
-// The window field. The right edge never moves left (RFC 9293 SHLD-14), and while data is unread it moves right only by steps worth a segment (section 3.8.6.2.2).
+// The window field. The right edge never moves left (RFC 9293 SHLD-14), and while data is unread it moves right only
+// by steps worth a segment (section 3.8.6.2.2).
 uint16_t Stack::announce_window(Conn& c) {
     const uint32_t space = receive_space(c);
     const bool reduced = space < std::min(settings_.receive_buffer, 65'535u << c.rcv_scale);
@@ -245,8 +250,8 @@ uint16_t Stack::announce_window(Conn& c) {
         c.clear(ConnFlags::reduced_window);
     }
     uint32_t field = later(edge, c.rcv.edge).since(c.rcv.nxt) >> c.rcv_scale;
-    // Rounding up keeps the edge where it is; at a full buffer it would push it on for ever, so there the retreat by less
-    // than one unit of the scale is taken that RFC 7323 section 2.4 allows.
+    // Rounding up keeps the edge where it is; at a full buffer it would push it on for ever, so there the retreat by
+    // less than one unit of the scale is taken that RFC 7323 section 2.4 allows.
     if (space > 0 && (c.rcv.nxt + (field << c.rcv_scale)).before(c.rcv.edge)) ++field;
     field = std::min(field, 65'535u);
     c.rcv.edge = later(c.rcv.edge, c.rcv.nxt + (field << c.rcv_scale));

@@ -16,8 +16,8 @@ struct PathNotice {
         neighbor_unreachable,  // link-layer resolution failed
     };
     Kind kind = Kind::unreachable_soft;
-    FourTuple flow{};    // of the quoted segment, seen from our side
-    SeqNum quoted_seq;   // its sequence number; unused by neighbor_unreachable
+    FourTuple flow{};   // of the quoted segment, seen from our side
+    SeqNum quoted_seq;  // its sequence number; unused by neighbor_unreachable
     uint32_t mtu = 0;
 };
 

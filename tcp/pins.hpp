@@ -1,8 +1,8 @@
 // Pins: who still refers to memory that the application lends for sending.
 //
-// The application reserves a pin per block of memory (an answer's head, a file's generation). Each queued piece counts
-// one reference until its last byte is acknowledged; a block whose count is 0 may be overwritten or freed. The counts
-// belong to one core: no atomics.
+// The application reserves a pin per block of memory (an answer's head, a file's generation). Each queued piece
+// counts one reference until its last byte is acknowledged; a block whose count is 0 may be overwritten or freed. The
+// counts belong to one core: no atomics.
 #pragma once
 
 #include <cassert>

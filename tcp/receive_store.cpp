@@ -14,7 +14,8 @@ void ReceiveStores::give(uint32_t index) {
 void ReceiveStores::drop_out_of_order(ReceiveStore& store) {
     store.has_fin = false;
     for (uint32_t i = 0; i < store.range_count; ++i) {
-        store.chunk_count -= chunks_.drop_front(store.ranges[i].chunks, store.ranges[i].end.since(store.ranges[i].first));
+        store.chunk_count -=
+            chunks_.drop_front(store.ranges[i].chunks, store.ranges[i].end.since(store.ranges[i].first));
     }
     store.range_count = 0;
 }
@@ -24,7 +25,8 @@ uint8_t ReceiveStores::recent_blocks(const ReceiveStore& store, std::span<SackBl
     const auto add = [&](const ReceiveStore::Range& range) {
         const SackBlock block{range.first, range.end};
         const auto known = blocks.first(count);
-        if (count < blocks.size() && std::find(known.begin(), known.end(), block) == known.end()) blocks[count++] = block;
+        if (count < blocks.size() && std::find(known.begin(), known.end(), block) == known.end())
+            blocks[count++] = block;
     };
     const std::span ranges{store.ranges.data(), store.range_count};
     for (const SeqNum point : store.recent) {
@@ -68,12 +70,15 @@ bool ReceiveStores::insert(ReceiveStore& store, SeqNum at, std::span<const std::
     ReceiveStore::Range merged{.first = at, .end = at, .chunks = {}};
     const auto fill_to = [&](SeqNum until) {
         if (!merged.end.before(until)) return;
-        store.chunk_count += chunks_.append(merged.chunks, bytes.subspan(merged.end.since(at), until.since(merged.end)));
+        store.chunk_count +=
+            chunks_.append(merged.chunks, bytes.subspan(merged.end.since(at), until.since(merged.end)));
         merged.end = until;
     };
     for (uint32_t i = first; i < last; ++i) {
-        if (ranges[i].first.before(merged.first)) merged.first = merged.end = ranges[i].first;
-        else fill_to(ranges[i].first);
+        if (ranges[i].first.before(merged.first))
+            merged.first = merged.end = ranges[i].first;
+        else
+            fill_to(ranges[i].first);
         store.chunk_count -= chunks_.concatenate(merged.chunks, ranges[i].chunks);
         merged.end = ranges[i].end;
     }

@@ -4,9 +4,9 @@
 //        unread (in order)     rcv.nxt        range 0            range 1
 //   ...[===================]------|------[==============)----[=======)------> sequence numbers
 //
-// Ranges are sorted, disjoint and never touch. Their number and the chunks of one store are bounded; out-of-order data
-// may use only three quarters of all chunks, so that data in order keeps moving (RFC 9293 section 3.10.7.4, E of the
-// conformance table; SegmentSmack).
+// Ranges are sorted, disjoint and never touch. Their number and the chunks of one store are bounded; out-of-order
+// data may use only three quarters of all chunks, so that data in order keeps moving (RFC 9293 section 3.10.7.4, E of
+// the conformance table; SegmentSmack).
 #pragma once
 
 #include <array>
@@ -30,7 +30,7 @@ struct ReceiveStore {
     ChunkList unread{};
     uint32_t unread_bytes = 0;
     uint32_t chunk_count = 0;
-    SeqNum fin_at;          // where the stream ends, when has_fin: a FIN that came ahead of data
+    SeqNum fin_at;  // where the stream ends, when has_fin: a FIN that came ahead of data
     bool has_fin = false;
     uint8_t range_count = 0;
     std::array<SeqNum, 4> recent{};  // points in the ranges that grew last, newest first (RFC 2018 section 4)
@@ -65,8 +65,8 @@ public:
 
     /// Appends bytes in order; false, and nothing done, when chunks do not suffice.
     [[nodiscard]] bool append(ReceiveStore& store, std::span<const std::byte> bytes);
-    /// Keeps [at, at + size) until the gap before it closes. Bytes that are there already stay as they are. False, and
-    /// nothing done, when ranges or chunks do not suffice.
+    /// Keeps [at, at + size) until the gap before it closes. Bytes that are there already stay as they are. False,
+    /// and nothing done, when ranges or chunks do not suffice.
     [[nodiscard]] bool insert(ReceiveStore& store, SeqNum at, std::span<const std::byte> bytes);
     /// Moves what begins at or before `next` to the unread bytes; returns the new end of the data in order.
     SeqNum join(ReceiveStore& store, SeqNum next);

@@ -13,8 +13,8 @@ namespace pollux::tcp {
 constexpr void rtt_sample(uint32_t& srtt_us, uint32_t& rttvar_us, Duration sample, uint32_t extra_shift) {
     const auto r = static_cast<uint32_t>(std::clamp<int64_t>(sample.count(), 1, 600'000'000));
     if (srtt_us == 0) {
-        srtt_us = r;          // (2.2) SRTT <- R
-        rttvar_us = r / 2;    //       RTTVAR <- R/2
+        srtt_us = r;        // (2.2) SRTT <- R
+        rttvar_us = r / 2;  //       RTTVAR <- R/2
         return;
     }
     const uint32_t alpha_shift = 3 + extra_shift, beta_shift = 2 + extra_shift;

@@ -26,7 +26,15 @@ static_assert(sizeof(FourTuple) == 36);
 
 /// The control bits of RFC 9293 section 3.1, at their places on the wire.
 enum class Flags : uint8_t {
-    none = 0, fin = 1, syn = 2, rst = 4, psh = 8, ack = 16, urg = 32, ece = 64, cwr = 128,
+    none = 0,
+    fin = 1,
+    syn = 2,
+    rst = 4,
+    psh = 8,
+    ack = 16,
+    urg = 32,
+    ece = 64,
+    cwr = 128,
 };
 constexpr Flags operator|(Flags a, Flags b) { return Flags(uint8_t(a) | uint8_t(b)); }
 constexpr Flags operator&(Flags a, Flags b) { return Flags(uint8_t(a) & uint8_t(b)); }
@@ -76,7 +84,7 @@ struct alignas(64) Segment {
     uint16_t mss = 0;
     PathId path = unresolved_path;
     Ecn ecn = Ecn::not_ect;
-    uint8_t ttl = 64;  // hop limit
+    uint8_t ttl = 64;           // hop limit
     uint8_t traffic_class = 0;  // the six DSCP bits
 
     constexpr bool has(Flags f) const { return any(flags & f); }

@@ -48,8 +48,10 @@ public:
 
 private:
     void let_go(const SendPiece& piece) {
-        if ((piece.owner & SendPiece::chunk_owner) != 0) chunks_.give(piece.owner & ~SendPiece::chunk_owner);
-        else pins_.drop(piece.owner);
+        if ((piece.owner & SendPiece::chunk_owner) != 0)
+            chunks_.give(piece.owner & ~SendPiece::chunk_owner);
+        else
+            pins_.drop(piece.owner);
     }
 
     Pool<SendEntry> entries_;

@@ -1,4 +1,5 @@
-// Construction, look-up, events and the application's calls. The protocol itself is in the files that stack.hpp names.
+// Construction, look-up, events and the application's calls. The protocol itself is in the files that stack.hpp
+// names.
 #include "tcp/stack.hpp"
 
 #include <algorithm>
@@ -235,6 +236,7 @@ bool Stack::queue_pieces(Conn& c, std::span<const Pinned> pieces) {
     if (size + c.queued() > settings_.send_queue_limit || !send_queues_.has_room(c, count)) {
         return promise_writable(c, size);
     }
+    stop_waiting_for_room(c);
     for (const Pinned& p : pieces) {
         if (p.bytes.empty()) continue;
         send_queues_.push(c, {p.bytes.data(), static_cast<uint32_t>(p.bytes.size()), p.pin});
@@ -251,6 +253,11 @@ bool Stack::promise_writable(Conn& c, uint64_t size) {
     return false;
 }
 
+// Something will be in flight: the timer is needed for that, and an ACK will keep the promise.
+void Stack::stop_waiting_for_room(Conn& c) {
+    if (waits_for_room(c)) stop_retransmit_timer(c);
+}
+
 bool Stack::send(ConnId conn, std::span<const Pinned> pieces) {
     Conn* c = find(conn);
     return c != nullptr && queue_pieces(*c, pieces);
@@ -264,6 +271,7 @@ bool Stack::send_copy(ConnId conn, std::span<const std::byte> bytes) {
         !send_queues_.has_room(*c, needed)) {
         return promise_writable(*c, bytes.size());
     }
+    stop_waiting_for_room(*c);
     while (!bytes.empty()) {
         ChunkList list;
         const auto here = bytes.first(std::min<size_t>(bytes.size(), Chunks::chunk_size));
@@ -348,7 +356,8 @@ size_t Stack::memory_bytes() const {
 std::string Stack::check_invariants() const {
     if (table_.size() != half_open_.in_use() + time_wait_.in_use() + [&] {
             uint32_t live = 0;
-            for (uint32_t i = 0; i < conns_.high_water(); ++i) live += conns_.is_taken(i) && conns_[i].generation != 0;
+            for (uint32_t i = 0; i < conns_.high_water(); ++i)
+                live += conns_.is_taken(i) && conns_[i].generation != 0;
             return live;
         }()) {
         return "the table and the pools disagree on how many entries there are";

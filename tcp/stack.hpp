@@ -123,8 +123,8 @@ public:
     std::span<const std::byte> unread(ConnId conn) const;
     /// Marks the first `bytes` of unread() as done with. More than it has is a bug of the caller's.
     void consume(ConnId conn, uint32_t bytes);
-    /// Queues all pieces, or none and promises a `writable` event (unless they exceed send_queue_limit by themselves). The memory stays referenced, through its pin,
-    /// until its last byte is acknowledged.
+    /// Queues all pieces, or none and promises a `writable` event (unless they exceed send_queue_limit by
+    /// themselves). The memory stays referenced, through its pin, until its last byte is acknowledged.
     [[nodiscard]] bool send(ConnId conn, std::span<const Pinned> pieces);
     [[nodiscard]] bool send(ConnId conn, Pinned piece) { return send(conn, std::span<const Pinned>(&piece, 1)); }
     /// As send(), of a copy made now.
@@ -157,7 +157,8 @@ public:
     PoolUse pool_use() const;
     size_t memory_bytes() const;
     /// Calls `visit(ConnId)` for connections with index in [from, from + count), so that tools can go in slices.
-    template <class Visit> void for_each_conn(uint32_t from, uint32_t count, Visit&& visit) const {
+    template <class Visit>
+    void for_each_conn(uint32_t from, uint32_t count, Visit&& visit) const {
         for (uint32_t i = from; i < from + count && i < conns_.high_water(); ++i) {
             if (conns_[i].generation != 0) visit(ConnId{i, conns_[i].generation});
         }
@@ -184,6 +185,10 @@ private:
     void forget(Conn& c);
     bool queue_pieces(Conn& c, std::span<const Pinned> pieces);
     bool promise_writable(Conn& c, uint64_t size);
+    static bool waits_for_room(const Conn& c) {
+        return c.has(ConnFlags::wants_writable) && c.queued() == 0 && c.in_flight() == 0;
+    }
+    void stop_waiting_for_room(Conn& c);
     uint32_t timestamp_clock(Instant now) const;
     uint32_t timestamp_offset(const FourTuple& flow) const;
     bool has_unread(const Conn& c) const;

@@ -34,21 +34,21 @@ struct StackSettings {
     bool timestamps = true;
 
     // Receiving.
-    uint32_t receive_buffer = 256 * 1024;   // bytes; what one connection may keep unread or out of order
-    Duration ack_delay = 40ms;              // RFC 9293 MUST-40: below 0.5 s
-    uint16_t reassembly_ranges = 64;        // separate out-of-order ranges of one connection
+    uint32_t receive_buffer = 256 * 1024;  // bytes; what one connection may keep unread or out of order
+    Duration ack_delay = 40ms;             // RFC 9293 MUST-40: below 0.5 s
+    uint16_t reassembly_ranges = 64;       // separate out-of-order ranges of one connection
 
     // Retransmission (RFC 6298, RFC 9293 section 3.8.3).
     Duration initial_rto = 1s;
-    Duration min_rto_variance = 200ms;      // RTO = SRTT + max(this, 4 RTTVAR), as Linux
+    Duration min_rto_variance = 200ms;  // RTO = SRTT + max(this, 4 RTTVAR), as Linux
     Duration max_rto = 120s;
-    uint8_t syn_ack_retries = 5;            // after 1, 2, 4, 8, 16 s
-    uint8_t data_retries = 15;              // R2: more than 100 s with the default RTO
-    uint8_t orphan_retries = 8;             // R2 of a connection that the application has closed
+    uint8_t syn_ack_retries = 5;  // after 1, 2, 4, 8, 16 s
+    uint8_t data_retries = 15;    // R2: more than 100 s with the default RTO
+    uint8_t orphan_retries = 8;   // R2 of a connection that the application has closed
 
     // Closing.
-    Duration msl = 30s;                     // TIME-WAIT lasts 2 MSL
-    Duration fin_wait_2 = 60s;              // of a connection that the application has closed
+    Duration msl = 30s;         // TIME-WAIT lasts 2 MSL
+    Duration fin_wait_2 = 60s;  // of a connection that the application has closed
 
     // Sending.
     bool nagle = false;                     // RFC 9293 MUST-17: off for HTTP, where answers are whole

@@ -1,7 +1,7 @@
 // The states of RFC 9293 section 3.3.2, one bit each, so that a rule over several states reads as a set:
 //     c.state.in(State::fin_wait_1 | State::closing | State::last_ack)
-// A Conn is never in LISTEN, SYN-RECEIVED from LISTEN or TIME-WAIT: listeners, half-open records and TIME-WAIT records
-// are smaller things of their own.
+// A Conn is never in LISTEN, SYN-RECEIVED from LISTEN or TIME-WAIT: listeners, half-open records and TIME-WAIT
+// records are smaller things of their own.
 #pragma once
 
 #include <cstdint>

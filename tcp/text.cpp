@@ -1,9 +1,9 @@
 // Segment text and FIN: RFC 9293 section 3.10.7.4, seventh and eighth.
 //
 // Data in order is lent to the application straight from the packet until the turn ends ("borrowed"); what it leaves
-// then is copied into chunks. RCV.NXT has moved on already, but no ACK has left yet, so when no chunk is free the bytes
-// are given back to the peer by moving RCV.NXT back. Whatever makes that impossible (a FIN, data out of order, a store in
-// use) first settles what is borrowed.
+// then is copied into chunks. RCV.NXT has moved on already, but no ACK has left yet, so when no chunk is free the
+// bytes are given back to the peer by moving RCV.NXT back. Whatever makes that impossible (a FIN, data out of order,
+// a store in use) first settles what is borrowed.
 #include "tcp/stack.hpp"
 
 namespace pollux::tcp {
@@ -155,7 +155,8 @@ Verdict Stack::process_fin(Conn& c, const Segment& s, Verdict so_far) {
             return so_far == Verdict::pure_ack ? Verdict::out_of_order : so_far;
         }
     }
-    const bool ends_here = c.has(ConnFlags::has_store) && stores_[c.store].has_fin && stores_[c.store].fin_at == c.rcv.nxt;
+    const bool ends_here =
+        c.has(ConnFlags::has_store) && stores_[c.store].has_fin && stores_[c.store].fin_at == c.rcv.nxt;
     return ends_here ? accept_fin(c) : so_far;
 }
 

@@ -1,6 +1,6 @@
-// TIME-WAIT: the side that closed first stays to acknowledge a repeated FIN, and keeps the tuple until every old segment
-// has died: 2 MSL (RFC 9293 section 3.6.1). A newer SYN may take the tuple over earlier (RFC 6191); a RST may not end
-// the wait (RFC 1337).
+// TIME-WAIT: the side that closed first stays to acknowledge a repeated FIN, and keeps the tuple until every old
+// segment has died: 2 MSL (RFC 9293 section 3.6.1). A newer SYN may take the tuple over earlier (RFC 6191); a RST may
+// not end the wait (RFC 1337).
 #include <algorithm>
 
 #include "tcp/stack.hpp"
@@ -37,8 +37,8 @@ Verdict Stack::time_wait_arrives(uint32_t index, uint64_t hash, const Segment& s
         acknowledge_time_wait(t, now, out);
         return Verdict::syn_in_window;
     }
-    const bool older = t.timestamps && s.has(Present::timestamps) &&
-                       static_cast<int32_t>(s.timestamps.value - t.ts_recent) < 0;
+    const bool older =
+        t.timestamps && s.has(Present::timestamps) && static_cast<int32_t>(s.timestamps.value - t.ts_recent) < 0;
     if (!older && !s.has(Flags::ack)) return Verdict::no_ack;
     // The expected ACK teaches nothing any more.
     if (!older && s.seq == t.rcv_nxt && s.seq_length() == 0) return Verdict::time_wait;
@@ -53,8 +53,8 @@ Verdict Stack::time_wait_arrives(uint32_t index, uint64_t hash, const Segment& s
     return Verdict::time_wait;
 }
 
-// RFC 6191 section 2: timestamps decide where both sides have them, else the sequence number. Our ISN begins above all
-// that the old connection sent (RFC 9293 MAY-2), so that nothing of it can be taken for new.
+// RFC 6191 section 2: timestamps decide where both sides have them, else the sequence number. Our ISN begins above
+// all that the old connection sent (RFC 9293 MAY-2), so that nothing of it can be taken for new.
 Verdict Stack::reopen(uint32_t index, uint64_t hash, const Segment& syn, Instant now, TxBatch& out) {
     const TimeWait& t = time_wait_[index];
     const bool both = t.timestamps && syn.has(Present::timestamps);

@@ -1,8 +1,8 @@
-// TimeWait: a connection in TIME-WAIT, in one cache line. It re-acknowledges a repeated FIN, keeps the tuple from being
-// used too early, and knows what a newer SYN must exceed (RFC 9293 section 3.6.1, RFC 6191, RFC 1337).
+// TimeWait: a connection in TIME-WAIT, in one cache line. It re-acknowledges a repeated FIN, keeps the tuple from
+// being used too early, and knows what a newer SYN must exceed (RFC 9293 section 3.6.1, RFC 6191, RFC 1337).
 //
-// All wait 2 MSL, so one first-in-first-out list is the timer: its front is always the earliest. A full store recycles
-// the front.
+// All wait 2 MSL, so one first-in-first-out list is the timer: its front is always the earliest. A full store
+// recycles the front.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,5 @@
-// What each expiry does. A connection has one entry in the wheel, at its earliest deadline; which timer that was is the
-// list of ifs in on_timer(). Timers send nothing themselves: they mark, and output() sends in the same turn.
+// What each expiry does. A connection has one entry in the wheel, at its earliest deadline; which timer that was is
+// the list of ifs in on_timer(). Timers send nothing themselves: they mark, and output() sends in the same turn.
 //
 // A later deadline is only written into the connection: almost every RTO is cancelled, so the wheel looks at the
 // deadline when it gets there.
@@ -22,9 +22,16 @@ Tick Stack::on_timer(uint32_t index, Instant now) {
     const auto due = [&](Tick deadline) { return deadline.is_set() && deadline.at_or_before(tick); };
     if (due(c.retransmit_at)) {
         c.retransmit_at = Tick{};
-        if (c.state == State::fin_wait_2) give_up(c, Event::Kind::timed_out);
-        else if (c.has(ConnFlags::persisting) || c.snd_wnd == 0) on_persist_timeout(c, now);
-        else on_retransmission_timeout(c, now);
+        if (c.state == State::fin_wait_2) {
+            give_up(c, Event::Kind::timed_out);
+        } else if (waits_for_room(c)) {
+            c.clear(ConnFlags::wants_writable);
+            raise(c, Event::Kind::writable);
+        } else if (c.has(ConnFlags::persisting) || c.snd_wnd == 0) {
+            on_persist_timeout(c, now);
+        } else {
+            on_retransmission_timeout(c, now);
+        }
         if (c.generation == 0) return Tick{};
     }
     if (c.has(ConnFlags::ack_timed) && due(c.ack_at)) acknowledge_now(c);
@@ -35,8 +42,8 @@ Tick Stack::on_timer(uint32_t index, Instant now) {
     return next_deadline(c);
 }
 
-// RFC 6298 (5.4) to (5.6), RFC 5681 section 3.1: the earliest segment again, twice the timeout, one segment of cwnd, and
-// all that was outstanding counts as lost.
+// RFC 6298 (5.4) to (5.6), RFC 5681 section 3.1: the earliest segment again, twice the timeout, one segment of cwnd,
+// and all that was outstanding counts as lost.
 void Stack::on_retransmission_timeout(Conn& c, Instant now) {
     if (exhausted(c)) return give_up(c, Event::Kind::timed_out);
     counters_.add(Tally::retransmission_timeouts);

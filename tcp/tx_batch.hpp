@@ -1,5 +1,6 @@
-// What one turn sends: segments in order, and an arena of the pieces that make up their payloads. The pieces point into
-// pinned memory and pooled chunks; the engine copies or attaches them before the turn ends, so nothing here outlives it.
+// What one turn sends: segments in order, and an arena of the pieces that make up their payloads. The pieces point
+// into pinned memory and pooled chunks; the engine copies or attaches them before the turn ends, so nothing here
+// outlives it.
 //
 // Replies that belong to no connection (RST, SYN-ACK of a cookie) may take at most half of the batch, so that a flood
 // cannot starve connections.
