@@ -16,6 +16,7 @@ packages=(
     libgtest-dev libgmock-dev libbenchmark-dev
     python3 wrk apache2-utils curl
     iproute2 iputils-ping ethtool
+    netbase  # /etc/services: without it wrk does not know what port http is
 )
 
 missing_packages() {
