@@ -69,3 +69,5 @@ void BM_HttpConnection(benchmark::State& state) {
 BENCHMARK(BM_HttpConnection)->Arg(1)->Arg(16);
 
 }  // namespace
+
+BENCHMARK_MAIN();

@@ -6,7 +6,7 @@ set -euo pipefail
 
 setup
 build asan
-build release apps/pollux-httpd
+build release
 
 results=$root/build/asan/results
 rm -rf "$results"
