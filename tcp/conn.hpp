@@ -57,12 +57,11 @@ enum class ConnFlags : uint32_t {
     probe_window = 1u << 16,    // a window probe leaves in this turn
     rtt_timed = 1u << 17,       // rtt_seq and rtt_at time a segment (no timestamps)
     no_delay = 1u << 18,        // Nagle off
-    peer_fin = 1u << 19,        // the peer's FIN has been received in order
-    syn_lost = 1u << 20,        // the handshake needed a retransmission: IW 1, RTO 3 s until sampled
-    send_reset = 1u << 21,      // aborted: the RST leaves in this turn, then the record is free
-    ack_timed = 1u << 22,       // ack_at is set
-    duplicates = 1u << 23,      // dup_acks is not 0
-    reduced_window = 1u << 24,  // unread data made the announced window smaller than the buffer
+    syn_lost = 1u << 19,        // the handshake needed a retransmission: IW 1, RTO 3 s until sampled
+    send_reset = 1u << 20,      // aborted: the RST leaves in this turn, then the record is free
+    ack_timed = 1u << 21,       // ack_at is set
+    duplicates = 1u << 22,      // dup_acks is not 0
+    reduced_window = 1u << 23,  // unread data made the announced window smaller than the buffer
 };
 constexpr ConnFlags operator|(ConnFlags a, ConnFlags b) { return ConnFlags(uint32_t(a) | uint32_t(b)); }
 constexpr ConnFlags operator&(ConnFlags a, ConnFlags b) { return ConnFlags(uint32_t(a) & uint32_t(b)); }

@@ -180,7 +180,6 @@ Verdict Stack::accept_fin(Conn& c) {
     }
     c.rcv.nxt += 1;
     c.rcv.edge = later(c.rcv.edge, c.rcv.nxt);  // a FIN is taken at a closed window too
-    c.set(ConnFlags::peer_fin);
     switch (c.state) {
         case State::established: enter(c, State::close_wait); break;
         case State::fin_wait_1: enter(c, State::closing); break;

@@ -48,16 +48,19 @@ void serve(const config::Settings& settings, const std::vector<http::Route>& rou
     options.on_notice = [](const std::string& notice) { complain(notice, success); };
     options.on_started = [&] { say_where(settings); };
     httpd::StatusLine line;
+    tcp::Counters counters;
     if (status) {
         options.on_status = [&](const engine::Status<httpd::HttpServer>& now) {
             std::printf("%s\n", line.next(now.seconds, now.draining, now.pools, now.counters, now.report).c_str());
             std::fflush(stdout);
+            counters = now.counters;
         };
     }
     const auto make_server = [&](const engine::WorkerContext& context) {
         return httpd::HttpServer{context.stack, routes, httpd::server_settings_of(settings, context.wall_at_zero_us)};
     };
     engine::run<httpd::HttpServer>(settings, make_server, std::move(options));
+    if (status) std::fputs(httpd::StatusLine::summary(counters).c_str(), stdout);
 }
 
 int run(const CommandLine& command) {
@@ -94,7 +97,7 @@ int main(int argc, char** argv) {
         "SIGTERM or SIGINT: answers what is in hand and ends; a second one ends at once.");
     app.add_option("-c,--config", command.settings_file, "the settings, a TOML file")->required()->type_name("FILE");
     app.add_flag("-t,--test", command.test, "check the settings, print all that are in effect, and exit");
-    app.add_flag("--status", command.status, "print one line a second");
+    app.add_flag("--status", command.status, "print one line a second, and every counter at the end");
     app.set_version_flag("--version", "pollux-httpd " POLLUX_VERSION);
 
     char** const end = argv + argc;

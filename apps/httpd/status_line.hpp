@@ -1,4 +1,5 @@
-// One line a second for people: rates since the line before, and what is open now.
+// One line a second for people: rates since the line before, what is open now, and behind a bar the verdicts that
+// rose and that say something: all but the expected ones. At the end, every counter that is not 0, with its sentence.
 #pragma once
 
 #include <string>
@@ -14,6 +15,9 @@ public:
     /// All sums are since the start.
     std::string next(double seconds, bool draining, const tcp::PoolUse& pools, const tcp::Counters& tcp,
                      const http::HttpCounters& http);
+
+    /// A line for each counter that is not 0.
+    static std::string summary(const tcp::Counters& counters);
 
 private:
     double seconds_ = 0;
