@@ -68,7 +68,8 @@ Verdict Stack::process(uint64_t hash, const Segment& s, Instant now, TxBatch& ou
 }
 
 // The expected segment: the next data in order, or an ACK of what is in flight, and nothing else to think about. Each
-// line is one expectation; the tests run every conversation with and without this function and compare.
+// line is one expectation; every conversation runs with this function and without it, and both ways must keep every
+// promise.
 bool Stack::fast_path(Conn& c, const Segment& s, Instant now) {
     const auto size = static_cast<uint32_t>(s.payload.size());
     const uint32_t acked = s.ack.since(c.snd.una);

@@ -66,7 +66,7 @@ struct StackSettings {
     // Fairness: how many segments one connection may emit before the next ready one has its turn.
     uint16_t transmit_quantum = 16;
 
-    // Off, every segment takes the numbered steps of RFC 9293: the tests prove that both ways agree.
+    // Off, every segment takes the numbered steps of RFC 9293: the conversations run both ways.
     bool fast_path = true;
 
     // Microseconds since the Unix epoch at Instant{0}: the timestamp clock and the cookie periods derive from it.

@@ -104,6 +104,18 @@ TEST_F(HostilePeer, OldTimestampsWithoutDataAreAnsweredWithinALimit) {
     EXPECT_LE(peer.takes_all().size(), 3u);
 }
 
+TEST_F(HostilePeer, ChallengeAcksAreLimitedInEverySecondOfTheDay) {
+    peer.connects();
+    // The seconds at which a 16-bit count of them begins again, too.
+    for (const Duration second : {65'534s, 65'535s, 65'536s, 131'070s, 131'072s}) {
+        time.passes(Instant{second} - world.now());
+        for (int i = 0; i < 100; ++i) peer.sends({.flags = syn, .seq = 1});
+        const size_t answers = peer.takes_all().size();
+        EXPECT_GE(answers, 1u) << second.count();
+        EXPECT_LE(answers, 3u) << second.count();
+    }
+}
+
 TEST_F(HostilePeer, SendRefusedByAnEmptyPoolIsPromisedAndTold) {
     starts_with(settings_with([](auto& s) { s.capacity.chunks = 2; }));
     peer.connects();

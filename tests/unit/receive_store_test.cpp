@@ -47,7 +47,8 @@ TEST_F(ReceiveStoreTest, AnyOrderOfAnyOverlappingPiecesGivesTheSameStream) {
         while (next != start + total) {
             const uint32_t done = next.since(start);
             // One piece in six is the next in order.
-            const auto ahead = random() % 6 == 0 ? 0u : static_cast<uint32_t>(random()) % std::min(total - done, 4'000u);
+            const auto ahead =
+                random() % 6 == 0 ? 0u : static_cast<uint32_t>(random()) % std::min(total - done, 4'000u);
             const uint32_t first = done + ahead;
             const uint32_t end = std::min(total, first + 1 + static_cast<uint32_t>(random()) % 1'500);
             const auto bytes = stretch(first, end);
@@ -103,6 +104,15 @@ TEST_F(ReceiveStoreTest, OutOfOrderDataLeavesAQuarterOfTheChunksForDataInOrder) 
     EXPECT_LT(kept, 60u);
     const uint32_t other = stores.take();
     EXPECT_TRUE(stores.append(stores[other], stretch(0, 10'000))) << "another connection's data in order is taken";
+}
+
+TEST_F(ReceiveStoreTest, AStoreFullOfRangesStillTakesTheDataThatClosesItsFirstGap) {
+    ReceiveStores few(1, chunks, 64, 10);
+    ReceiveStore& full = few[few.take()];
+    uint32_t at = 1'000;
+    while (few.insert(full, start + at, stretch(at, at + 100))) at += 200;
+    EXPECT_TRUE(few.append(full, stretch(0, 1'000)));
+    EXPECT_EQ(few.join(full, start + 1'000), start + 1'100);
 }
 
 TEST_F(ReceiveStoreTest, RefusingLeavesEverythingAsItWas) {
