@@ -45,7 +45,7 @@ Verdict verdict_of(ParseResult result) {
         case ParseResult::truncated:
         case ParseResult::bad_tcp_header: return Verdict::bad_tcp_header;
         case ParseResult::bad_ip_header:
-        case ParseResult::unsupported_family: return Verdict::bad_ip_header;
+        case ParseResult::mapped_address: return Verdict::bad_ip_header;
         case ParseResult::bad_ip_checksum: return Verdict::bad_ip_checksum;
         case ParseResult::fragment: return Verdict::fragment;
         case ParseResult::source_routed: return Verdict::source_routed;

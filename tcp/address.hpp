@@ -31,6 +31,14 @@ struct IpAddress {
     }
     constexpr bool is_multicast() const { return is_v4() ? words[3] >> 28 == 0xe : words[0] >> 24 == 0xff; }
     constexpr bool is_limited_broadcast() const { return is_v4() && words[3] == 0xffff'ffff; }
+    /// 169.254.0.0/16 (RFC 3927), fe80::/10 (RFC 4291 section 2.5.6).
+    constexpr bool is_link_local() const {
+        return is_v4() ? words[3] >> 16 == 0xa9fe : words[0] >> 22 == 0xfe80 >> 6;
+    }
+    /// ff02::1:ff00:0/104 (RFC 4291 section 2.7.1): where the owners of addresses with one ending are asked for them.
+    constexpr bool is_solicited_node() const {
+        return words[0] == 0xff02'0000 && words[1] == 0 && words[2] == 1 && words[3] >> 24 == 0xff;
+    }
     /// 240.0.0.0/4 but the limited broadcast: reserved, never a peer.
     constexpr bool is_reserved() const { return is_v4() && words[3] >> 28 == 0xf && words[3] != 0xffff'ffff; }
 

@@ -42,15 +42,20 @@ inline uint64_t sum_of_20(const std::byte* at) noexcept {
     return sum;
 }
 
+/// The sum of the 16 bytes of an address.
+constexpr uint64_t address_sum(const IpAddress& address) noexcept {
+    uint64_t sum = 0;
+    for (const uint32_t word : address.words) sum += word;
+    return sum;
+}
+
 /// RFC 9293 section 3.1: source, destination, protocol and TCP length, for either family. The IPv6 form (RFC 8200
 /// section 8.1) has the same fields in wider words, so its sum has the same form.
 constexpr uint64_t pseudo_header_sum(const IpAddress& source, const IpAddress& destination, uint8_t protocol,
                                      uint32_t length) noexcept {
-    uint64_t sum = uint64_t{protocol} + length;
+    const uint64_t sum = uint64_t{protocol} + length;
     if (source.is_v4() && destination.is_v4()) return sum + source.v4() + destination.v4();
-    for (const uint32_t word : source.words) sum += word;
-    for (const uint32_t word : destination.words) sum += word;
-    return sum;
+    return sum + address_sum(source) + address_sum(destination);
 }
 
 /// RFC 1624 (eqn. 3): the checksum after one 16-bit word that it covers has changed.

@@ -10,11 +10,10 @@
 #include "tcp/segment.hpp"
 #include "tcp/wire/bytes.hpp"
 #include "tcp/wire/checksum.hpp"
+#include "tcp/wire/ip_protocol.hpp"
 #include "tcp/wire/parse_result.hpp"
 
 namespace pollux::tcp::wire {
-
-enum class IpProtocol : uint8_t { icmp = 1, tcp = 6, udp = 17, icmpv6 = 58 };
 
 /// What a walk over the IP options finds.
 enum class IpOptions : uint8_t { none, harmless, source_route, malformed };

@@ -8,9 +8,15 @@
 namespace pollux::tcp::wire {
 namespace {
 
-constexpr size_t max_packet = 65535;
+constexpr size_t max_length = 65535;  // of an IPv4 packet, of an IPv6 payload
 // Both addresses v4-mapped, the rest as a Segment begins.
 constexpr Segment blank_v4{.flow = {IpAddress::from_v4(0), IpAddress::from_v4(0)}};
+constexpr Segment blank_v6{};
+
+// Of a tuple whose addresses are of one family.
+size_t ip_header_size(const Segment& segment) noexcept {
+    return segment.flow.local_addr.is_v4() ? Ipv4Header::min_size : Ipv6Header::fixed_size;
+}
 
 // Writes the fixed part of the TCP header (RFC 9293 section 3.1) but for the checksum, and returns its sum. Reserved
 // bits and the urgent pointer are zero.
@@ -26,34 +32,82 @@ uint64_t write_tcp_fixed(std::byte* out, const Segment& segment, size_t header_s
 }
 
 EmitStatus check_emit(const Segment& segment, size_t packet_size, size_t room) noexcept {
-    if (!segment.flow.local_addr.is_v4() || !segment.flow.remote_addr.is_v4()) return EmitStatus::unsupported_family;
-    if (packet_size > max_packet) return EmitStatus::too_long;
+    const bool is_v4 = segment.flow.local_addr.is_v4();
+    if (is_v4 != segment.flow.remote_addr.is_v4()) return EmitStatus::mixed_families;
+    const size_t longest = is_v4 ? max_length : max_length + Ipv6Header::fixed_size;
+    if (packet_size > longest) return EmitStatus::too_long;
     return packet_size <= room ? EmitStatus::ok : EmitStatus::no_room;
+}
+
+// The TCP header with its options behind an IP header whose addresses sum up to `addresses`.
+void write_tcp(const Segment& segment, size_t header_size, size_t payload_size, uint64_t addresses,
+               uint64_t payload_sum, std::byte* tcp, ChecksumMode mode) noexcept {
+    uint64_t sum = write_tcp_fixed(tcp, segment, header_size);
+    sum += write_options(tcp + TcpHeader::min_size, segment);
+
+    const size_t pseudo_length = mode == ChecksumMode::device_segmentation ? 0 : header_size + payload_size;
+    const uint64_t pseudo = addresses + uint8_t(IpProtocol::tcp) + pseudo_length;
+    // A device continues from the pseudo-header sum and complements the result itself.
+    const uint16_t checksum = mode == ChecksumMode::software ? checksum_of(sum + pseudo + payload_sum) : fold(pseudo);
+    store_be32(tcp + 16, uint32_t{checksum} << 16);  // urgent pointer 0
 }
 
 // All headers. There is room, and the size is known to fit.
 void write_headers(const Segment& segment, size_t payload_size, uint64_t payload_sum, std::byte* out,
                    ChecksumMode mode) noexcept {
-    const uint32_t source = segment.flow.local_addr.v4(), destination = segment.flow.remote_addr.v4();
+    const IpAddress &source = segment.flow.local_addr, &destination = segment.flow.remote_addr;
     const size_t header_size = TcpHeader::min_size + options_size(segment);
     const size_t tcp_length = header_size + payload_size;
-    write_ipv4(out, {.source = source,
-                     .destination = destination,
-                     .total_length = static_cast<uint16_t>(Ipv4Header::min_size + tcp_length),
-                     .protocol = IpProtocol::tcp,
-                     .ttl = segment.ttl,
-                     .dscp = segment.traffic_class,
-                     .ecn = segment.ecn,
-                     .fill_checksum = mode != ChecksumMode::device_segmentation});
-    std::byte* const tcp = out + Ipv4Header::min_size;
-    uint64_t sum = write_tcp_fixed(tcp, segment, header_size);
-    sum += write_options(tcp + TcpHeader::min_size, segment);
+    if (source.is_v4()) {
+        write_ipv4(out, {.source = source.v4(),
+                         .destination = destination.v4(),
+                         .total_length = static_cast<uint16_t>(Ipv4Header::min_size + tcp_length),
+                         .protocol = IpProtocol::tcp,
+                         .ttl = segment.ttl,
+                         .dscp = segment.traffic_class,
+                         .ecn = segment.ecn,
+                         .fill_checksum = mode != ChecksumMode::device_segmentation});
+        const uint64_t addresses = uint64_t{source.v4()} + destination.v4();
+        write_tcp(segment, header_size, payload_size, addresses, payload_sum, out + Ipv4Header::min_size, mode);
+    } else {
+        write_ipv6(out, {.source = source,
+                         .destination = destination,
+                         .payload_length = static_cast<uint16_t>(tcp_length),
+                         .next_header = IpProtocol::tcp,
+                         .hop_limit = segment.ttl,
+                         .dscp = segment.traffic_class,
+                         .ecn = segment.ecn});
+        write_tcp(segment, header_size, payload_size, address_sum(source) + address_sum(destination), payload_sum,
+                  out + Ipv6Header::fixed_size, mode);
+    }
+}
 
-    const size_t pseudo_length = mode == ChecksumMode::device_segmentation ? 0 : tcp_length;
-    const uint64_t pseudo = uint64_t{source} + destination + uint8_t(IpProtocol::tcp) + pseudo_length;
-    // A device continues from the pseudo-header sum and complements the result itself.
-    const uint16_t checksum = mode == ChecksumMode::software ? checksum_of(sum + pseudo + payload_sum) : fold(pseudo);
-    store_be32(tcp + 16, uint32_t{checksum} << 16);  // urgent pointer 0
+// What both families share: the TCP behind a checked IP header, whose addresses sum up to `addresses`. `blank` holds
+// the family's part of the tuple; the addresses are still to be filled in.
+template <class Header>
+inline ParseResult tcp_into(const Header& ip, uint64_t addresses, uint8_t ttl, const Segment& blank,
+                            ChecksumTrust trust, Segment& segment) noexcept {
+    const auto bytes = ip.payload();
+    const auto tcp = TcpHeader::parse(bytes);
+    if (!tcp) return bytes.size() < TcpHeader::min_size ? ParseResult::truncated : ParseResult::bad_tcp_header;
+    if (!trusts(trust, ChecksumTrust::tcp_verified)) {
+        const uint64_t pseudo = addresses + uint8_t(IpProtocol::tcp) + bytes.size();
+        if (!checks_out(pseudo + sum_of(bytes))) return ParseResult::bad_tcp_checksum;
+    }
+    // A copy of a constant, then single fields: a temporary Segment or tuple would be written in narrow stores and
+    // read back in wide loads, which stalls.
+    segment = blank;
+    segment.flow.local_port = tcp->destination_port();
+    segment.flow.remote_port = tcp->source_port();
+    segment.seq = tcp->seq();
+    segment.ack = tcp->ack();
+    segment.window = tcp->window();
+    segment.flags = tcp->flags();
+    segment.payload = tcp->payload();
+    segment.ecn = ip.ecn();
+    segment.ttl = ttl;
+    segment.traffic_class = ip.dscp();
+    return parse_options(tcp->options(), segment) == OptionsResult::ok ? ParseResult::ok : ParseResult::bad_options;
 }
 
 }  // namespace
@@ -66,7 +120,7 @@ std::string_view to_string(ParseResult result) noexcept {
         case ParseResult::bad_ip_checksum: return "bad_ip_checksum";
         case ParseResult::fragment: return "fragment";
         case ParseResult::source_routed: return "source_routed";
-        case ParseResult::unsupported_family: return "unsupported_family";
+        case ParseResult::mapped_address: return "mapped_address";
         case ParseResult::not_tcp: return "not_tcp";
         case ParseResult::bad_tcp_header: return "bad_tcp_header";
         case ParseResult::bad_tcp_checksum: return "bad_tcp_checksum";
@@ -81,7 +135,7 @@ std::string_view to_string(EmitStatus status) noexcept {
         case EmitStatus::ok: return "ok";
         case EmitStatus::no_room: return "no_room";
         case EmitStatus::too_long: return "too_long";
-        case EmitStatus::unsupported_family: return "unsupported_family";
+        case EmitStatus::mixed_families: return "mixed_families";
     }
     return "?";
 }
@@ -97,35 +151,36 @@ ParseResult parse_into(const Ipv4Header& ip, ChecksumTrust trust, Segment& segme
     }
     if (ip.protocol() != IpProtocol::tcp) return ParseResult::not_tcp;
 
-    const auto bytes = ip.payload();
-    const auto tcp = TcpHeader::parse(bytes);
-    if (!tcp) return bytes.size() < TcpHeader::min_size ? ParseResult::truncated : ParseResult::bad_tcp_header;
-    if (!trusts(trust, ChecksumTrust::tcp_verified)) {
-        const uint64_t pseudo =
-            uint64_t{ip.source_v4()} + ip.destination_v4() + uint8_t(IpProtocol::tcp) + bytes.size();
-        if (!checks_out(pseudo + sum_of(bytes))) return ParseResult::bad_tcp_checksum;
-    }
-
-    // A copy of a constant, then single fields: a temporary Segment or tuple would be written in narrow stores and
-    // read back in wide loads, which stalls.
-    segment = blank_v4;
+    const uint64_t addresses = uint64_t{ip.source_v4()} + ip.destination_v4();
+    const ParseResult result = tcp_into(ip, addresses, ip.ttl(), blank_v4, trust, segment);
     segment.flow.local_addr.words[3] = ip.destination_v4();
     segment.flow.remote_addr.words[3] = ip.source_v4();
-    segment.flow.local_port = tcp->destination_port();
-    segment.flow.remote_port = tcp->source_port();
-    segment.seq = tcp->seq();
-    segment.ack = tcp->ack();
-    segment.window = tcp->window();
-    segment.flags = tcp->flags();
-    segment.payload = tcp->payload();
-    segment.ecn = ip.ecn();
-    segment.ttl = ip.ttl();
-    segment.traffic_class = ip.dscp();
-    return parse_options(tcp->options(), segment) == OptionsResult::ok ? ParseResult::ok : ParseResult::bad_options;
+    return result;
+}
+
+ParseResult parse_into(const Ipv6Header& ip, ChecksumTrust trust, Segment& segment) noexcept {
+    switch (ip.chain()) {
+        case Ipv6Chain::ok: break;
+        case Ipv6Chain::fragment: return ParseResult::fragment;
+        case Ipv6Chain::source_route: return ParseResult::source_routed;
+        case Ipv6Chain::malformed: return ParseResult::bad_ip_header;
+    }
+    const IpAddress source = ip.source(), destination = ip.destination();
+    if (source.is_v4() || destination.is_v4()) return ParseResult::mapped_address;
+    if (ip.protocol() != IpProtocol::tcp) return ParseResult::not_tcp;
+
+    const uint64_t addresses = address_sum(source) + address_sum(destination);
+    const ParseResult result = tcp_into(ip, addresses, ip.hop_limit(), blank_v6, trust, segment);
+    segment.flow.local_addr = destination;
+    segment.flow.remote_addr = source;
+    return result;
 }
 
 ParseResult parse_into(std::span<const std::byte> ip_packet, ChecksumTrust trust, Segment& segment) noexcept {
-    if (!ip_packet.empty() && load_u8(ip_packet.data()) >> 4 == 6) return ParseResult::unsupported_family;
+    if (!ip_packet.empty() && load_u8(ip_packet.data()) >> 4 == 6) {
+        if (const auto ip = Ipv6Header::parse(ip_packet)) return parse_into(*ip, trust, segment);
+        return Ipv6Header::check(ip_packet);
+    }
     if (const auto ip = Ipv4Header::parse(ip_packet)) return parse_into(*ip, trust, segment);
     return Ipv4Header::check(ip_packet);
 }
@@ -137,7 +192,7 @@ ParsedPacket parse(std::span<const std::byte> ip_packet, ChecksumTrust trust) no
 }
 
 size_t headers_size(const Segment& segment) noexcept {
-    return Ipv4Header::min_size + TcpHeader::min_size + options_size(segment);
+    return ip_header_size(segment) + TcpHeader::min_size + options_size(segment);
 }
 
 Emitted emit(const Segment& segment, Pieces pieces, std::span<std::byte> out, ChecksumMode mode) noexcept {
@@ -169,7 +224,7 @@ Emitted emit(const Segment& segment, std::span<std::byte> out, ChecksumMode mode
 Emitted emit_headers(const Segment& segment, size_t payload_size, uint64_t payload_sum, std::span<std::byte> out,
                      ChecksumMode mode) noexcept {
     const size_t headers = headers_size(segment);
-    EmitStatus status = check_emit(segment, headers + payload_size, max_packet);
+    EmitStatus status = check_emit(segment, headers + payload_size, SIZE_MAX);
     if (status == EmitStatus::ok && headers > out.size()) status = EmitStatus::no_room;
     if (status != EmitStatus::ok) return {0, status};
     write_headers(segment, payload_size, payload_sum, out.data(), mode);

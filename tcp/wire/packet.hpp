@@ -1,8 +1,7 @@
 // Whole IP packets to Segments and back, on plain bytes: tests and tools drive the stack with it, and the engine uses
 // the same functions on mbuf memory. What parse() accepts has been checked from the IP version to the last option;
-// what it refuses has a name. emit() writes headers, options, payload and checksums.
-//
-// Both serve IPv4. An IPv6 packet or tuple ends in unsupported_family.
+// what it refuses has a name. emit() writes headers, options, payload and checksums. Both serve IPv4 and IPv6, by the
+// packet's version and the tuple's addresses.
 #pragma once
 
 #include <cstddef>
@@ -13,13 +12,15 @@
 
 #include "tcp/segment.hpp"
 #include "tcp/wire/ipv4.hpp"
+#include "tcp/wire/ipv6.hpp"
 #include "tcp/wire/parse_result.hpp"
 #include "tcp/wire/tcp_header.hpp"
 #include "tcp/wire/tcp_options.hpp"
 
 namespace pollux::tcp::wire {
 
-/// Which checksums the device has found good already (RFC 9293 MUST-3: somebody always checks).
+/// Which checksums the device has found good already (RFC 9293 MUST-3: somebody always checks). An IPv6 header has
+/// none, whatever the device says of it.
 enum class ChecksumTrust : uint8_t { verify_all = 0, ip_verified = 1, tcp_verified = 2, all_verified = 3 };
 constexpr ChecksumTrust operator|(ChecksumTrust a, ChecksumTrust b) noexcept {
     return ChecksumTrust(uint8_t(a) | uint8_t(b));
@@ -37,20 +38,21 @@ struct ParsedPacket {
 /// destination) and its payload borrows from `ip_packet`; otherwise `segment` holds anything.
 [[nodiscard]] ParseResult parse_into(std::span<const std::byte> ip_packet, ChecksumTrust trust,
                                      Segment& segment) noexcept;
-/// The same behind an IPv4 header that was checked already.
+/// The same behind an IP header that was checked already.
 [[nodiscard]] ParseResult parse_into(const Ipv4Header& ip, ChecksumTrust trust, Segment& segment) noexcept;
+[[nodiscard]] ParseResult parse_into(const Ipv6Header& ip, ChecksumTrust trust, Segment& segment) noexcept;
 [[nodiscard]] ParsedPacket parse(std::span<const std::byte> ip_packet, ChecksumTrust trust) noexcept;
 
 /// Who fills the checksums in (RFC 9293 MUST-2: somebody always does).
 enum class ChecksumMode : uint8_t {
     software,             // both are complete
-    device,               // TCP's holds the pseudo-header sum only; the IP header's is complete (cheap, and not every
-                          // device that sums TCP sums IP)
-    device_segmentation,  // as a device wants it that cuts the payload into segments: IP's is 0, TCP's the
+    device,               // TCP's holds the pseudo-header sum only; the IPv4 header's is complete (cheap, and not
+                          // every device that sums TCP sums IP)
+    device_segmentation,  // as a device wants it that cuts the payload into segments: IPv4's is 0, TCP's the
                           // pseudo-header sum without the length
 };
 
-enum class EmitStatus : uint8_t { ok, no_room, too_long, unsupported_family };
+enum class EmitStatus : uint8_t { ok, no_room, too_long, mixed_families };
 std::string_view to_string(EmitStatus status) noexcept;
 std::ostream& operator<<(std::ostream& out, EmitStatus status);
 
