@@ -1,11 +1,13 @@
 #include "engine/idle.hpp"
 
+#include <poll.h>
 #include <rte_interrupts.h>
+#include <sys/epoll.h>
 #include <sys/prctl.h>
+#include <time.h>
 
 #include <algorithm>
 #include <chrono>
-#include <thread>
 
 namespace pollux::engine {
 
@@ -22,6 +24,13 @@ void Idle::watch(std::span<const NicQueue> queues) {
             interrupts_ = false;
         }
     }
+    if (!interrupts_) return;
+    wake_event_.epdata.event = EPOLLIN;
+    interrupts_ = rte_epoll_ctl(RTE_EPOLL_PER_THREAD, EPOLL_CTL_ADD, waker_.fd(), &wake_event_) == 0;
+}
+
+Idle::~Idle() {
+    if (interrupts_) rte_epoll_ctl(RTE_EPOLL_PER_THREAD, EPOLL_CTL_DEL, waker_.fd(), &wake_event_);
 }
 
 // Devices whose queues are file descriptors (net_tap) need no arming and say so by -ENOTSUP.
@@ -37,7 +46,6 @@ bool Idle::arm(bool on) {
 
 void Idle::sleep(tcp::Duration longest) {
     using std::chrono::milliseconds;
-    if (longest <= tcp::Duration::zero()) return;
     ++sleeps_;
     if (interrupts_ && longest >= milliseconds{1} && arm(true)) {
         // A packet that came between the last look and arming raises the interrupt as well: descriptors are level in
@@ -49,7 +57,10 @@ void Idle::sleep(tcp::Duration longest) {
         empty_turns_ = spin_turns / 2;  // look for a while before the next sleep
         return;
     }
-    std::this_thread::sleep_for(std::min(longest, blind_sleep));
+    const tcp::Duration time = std::min(longest, blind_sleep);
+    const timespec limit{0, std::chrono::nanoseconds{time}.count()};
+    pollfd wakes{waker_.fd(), POLLIN, 0};
+    ppoll(&wakes, 1, &limit, nullptr);
 }
 
 }  // namespace pollux::engine

@@ -1,13 +1,17 @@
 // Idle: what a worker does when a turn found no work. `spin` does nothing, so the next packet is seen at once and the
 // core is always busy. `adaptive` looks again some thousand times, then pauses between looks, then sleeps: on the
-// receive interrupts of its queues where the devices have them, else for a moment. No sleep outlasts next_due().
+// receive interrupts of its queues where the devices have them, else for a moment. No sleep outlasts next_due(), and
+// the worker's Waker ends any.
 #pragma once
+
+#include <rte_epoll.h>
 
 #include <cstdint>
 #include <optional>
 #include <span>
 
 #include "engine/nic_queue.hpp"
+#include "engine/waker.hpp"
 #include "tcp/time.hpp"
 
 namespace pollux::engine {
@@ -16,15 +20,21 @@ class Idle {
 public:
     enum class Kind : uint8_t { spin, adaptive };
 
-    explicit Idle(Kind kind) : kind_(kind) {}
+    /// `waker`: the worker's own, which outlives this.
+    Idle(Kind kind, Waker& waker) : kind_(kind), waker_(waker) {}
+    ~Idle();
+    Idle(const Idle&) = delete;
+    Idle& operator=(const Idle&) = delete;
 
-    /// To be called on the worker's own thread, once: interrupts arrive where they were asked for.
+    /// To be called on the worker's own thread, once: interrupts arrive where they were asked for. This object ends
+    /// on that thread too.
     void watch(std::span<const NicQueue> queues);
 
     void worked() { empty_turns_ = 0; }
-    /// After a turn without work. `due(now)` says when there is work next without a packet.
-    template <class Due>
-    void rest(tcp::Instant now, Due&& due) {
+    /// After a turn without work. `due(now)` says when there is work next without a packet; `pending()` whether
+    /// another thread has left something, as every wake() announces.
+    template <class Due, class Pending>
+    void rest(tcp::Instant now, Due&& due, Pending&& pending) {
         if (kind_ == Kind::spin) return;
         if (++empty_turns_ < spin_turns) return;
         if (empty_turns_ < pause_turns) {
@@ -32,7 +42,11 @@ public:
             return;
         }
         const std::optional<tcp::Instant> next = due(now);
-        sleep(next && *next - now < longest_sleep ? *next - now : longest_sleep);
+        const tcp::Duration longest = next && *next - now < longest_sleep ? *next - now : longest_sleep;
+        if (longest <= tcp::Duration::zero()) return;
+        waker_.about_to_sleep();
+        if (!pending()) sleep(longest);
+        waker_.awake();
     }
 
     bool has_interrupts() const { return interrupts_; }
@@ -51,7 +65,9 @@ private:
     bool arm(bool on);
 
     Kind kind_;
+    Waker& waker_;
     bool interrupts_ = false;
+    rte_epoll_event wake_event_{};  // the waker among the interrupts of this thread
     uint32_t empty_turns_ = 0;
     uint64_t sleeps_ = 0;
     std::span<const NicQueue> queues_{};

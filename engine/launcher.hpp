@@ -86,7 +86,8 @@ public:
           settings_(settings),
           make_app_(std::move(make_app)),
           options_(std::move(options)),
-          published_(machine_.workers()) {}
+          published_(machine_.workers()),
+          wakers_(machine_.workers()) {}
 
     void run() {
         Housekeeper housekeeper{machine_.free_cpus(), options_.interval, [this](bool last) { housekeep(last); }};
@@ -124,7 +125,7 @@ private:
     template <class W>
     void loop(uint32_t index, W& worker, tcp::Stack& stack, App& app, tcp::Counters& counters) {
         const Clock clock = machine_.clock();
-        Idle idle{machine_.idle_kind()};
+        Idle idle{machine_.idle_kind(), wakers_[index]};
         idle.watch(worker.queues());
         Drain drain{settings_.engine.drain_timeout};
         tcp::Instant publish_at{};
@@ -142,7 +143,7 @@ private:
             if (worked) {
                 idle.worked();
             } else {
-                idle.rest(now, [&](tcp::Instant at) { return worker.next_due(at); });
+                idle.rest(now, [&](tcp::Instant at) { return worker.next_due(at); }, [] { return false; });
             }
         }
         published_[index].write({counters, stack.pool_use(), ReportOf<App>::of(app)});
@@ -175,6 +176,7 @@ private:
     Factory make_app_;
     Options<App> options_;
     std::vector<Published<Snapshot>> published_;
+    std::vector<Waker> wakers_;  // of each worker
     std::atomic<uint32_t> running_{0};
     std::atomic<bool> failed_{false};
     std::exception_ptr failure_;
