@@ -1,6 +1,7 @@
 // One function per rule; each names the table that has to be changed.
 #include "config/check.hpp"
 
+#include <algorithm>
 #include <filesystem>
 
 #include "config/load.hpp"
@@ -15,6 +16,15 @@ namespace {
 
 std::string line_of(const Source& source) { return "line " + std::to_string(source.line); }
 
+/// 2001:db8::/64 itself is every router's address on that link (RFC 4291 section 2.6.1); a /127 (RFC 6164) and a /128
+/// have none.
+bool is_subnet_router(const Prefix& prefix) {
+    uint32_t host_bits = 0;
+    for (uint32_t bit = prefix.length; bit < 128; ++bit)
+        host_bits |= prefix.address.words[bit / 32] >> (31 - bit % 32) & 1;
+    return prefix.length < 127 && host_bits == 0;
+}
+
 /// 192.0.2.0/24 has the network address 192.0.2.0 and the broadcast address 192.0.2.255; a /31 (RFC 3021) and a /32
 /// have neither.
 bool is_host_address(const Prefix& prefix) {
@@ -22,6 +32,7 @@ bool is_host_address(const Prefix& prefix) {
     if (address.is_unspecified() || address.is_loopback() || address.is_multicast() || address.is_reserved() ||
         address.is_limited_broadcast())
         return false;
+    if (!address.is_v4()) return !is_subnet_router(prefix);
     if (prefix.length >= 31) return true;
     const uint32_t host_mask = UINT32_MAX >> prefix.length;
     const uint32_t host = address.v4() & host_mask;
@@ -39,20 +50,28 @@ void check_addresses(const Port& port) {
     }
 }
 
-void check_gateway(const Port& port) {
-    if (!port.gateway) return;
-    bool reachable = false;
+void check_gateway(const Port& port, const tcp::IpAddress& gateway) {
+    bool reachable = !gateway.is_v4() && gateway.is_link_local();
     for (const Prefix& prefix : port.addresses) {
-        if (prefix.address == *port.gateway)
-            complain(port.source,
-                     "the gateway " + in_quotes(port.gateway->to_string()) + " among the port's own addresses",
+        if (prefix.address == gateway)
+            complain(port.source, "the gateway " + in_quotes(gateway.to_string()) + " among the port's own addresses",
                      "the address of another host");
-        reachable = reachable || prefix.contains(*port.gateway);
+        reachable = reachable || prefix.contains(gateway);
     }
     if (!reachable)
-        complain(port.source, "the gateway " + in_quotes(port.gateway->to_string()) + " outside the port's networks",
+        complain(port.source, "the gateway " + in_quotes(gateway.to_string()) + " outside the port's networks",
                  "an address inside " + in_quotes(port.addresses.front().to_string()) +
                      (port.addresses.size() > 1 ? " or another network of the port" : ""));
+}
+
+/// RFC 8200 section 5: every link that carries IPv6 carries 1280 bytes.
+void check_mtu(const Port& port) {
+    constexpr uint16_t least = 1280;
+    const bool v6 = std::any_of(port.addresses.begin(), port.addresses.end(),
+                                [](const Prefix& prefix) { return !prefix.address.is_v4(); });
+    if (v6 && port.mtu_bytes < least)
+        complain(port.source, "port.mtu_bytes = " + std::to_string(port.mtu_bytes) + " with an IPv6 address",
+                 "at least " + std::to_string(least));
 }
 
 /// The part of a device string that names the device: "net_tap0" of "net_tap0,iface=pollux0".
@@ -133,7 +152,9 @@ void check(const Settings& settings, const std::string& file) {
     if (settings.ports.empty()) complain(top, "no [[port]]", "at least one device with an address");
     for (const Port& port : settings.ports) {
         check_addresses(port);
-        check_gateway(port);
+        if (port.gateway) check_gateway(port, *port.gateway);
+        if (port.gateway_v6) check_gateway(port, *port.gateway_v6);
+        check_mtu(port);
     }
     check_distinct(settings.ports);
     if (settings.listens.empty()) complain(top, "no [[listen]]", "at least one port to listen on");

@@ -30,12 +30,15 @@ template <class Io>
 void describe(Io& io, Port& port) {
     io.text("device", port.device, device());
     io.texts("addresses", port.addresses, prefix());
-    io.text("gateway", port.gateway, address());
+    io.text("gateway", port.gateway, address_v4());
+    io.text("gateway_v6", port.gateway_v6, address_v6());
+    io.flag("duplicate_address_detection", port.duplicate_address_detection);
     io.count("mtu_bytes", port.mtu_bytes, 68, 9'216);  // RFC 791: every link carries 68
     io.text("mac", port.mac, mac_address());
     io.count("rx_descriptors", port.rx_descriptors, 32, 16'384);
     io.count("tx_descriptors", port.tx_descriptors, 32, 16'384);
     io.text("checksum_offload", port.checksum_offload, checksum_offload());
+    io.text("rss", port.rss, rss());
 }
 
 template <class Io>

@@ -86,13 +86,25 @@ std::optional<Prefix> read_prefix(std::string_view text) {
     if (slash == std::string_view::npos) return std::nullopt;
     const auto address = tcp::IpAddress::parse(text.substr(0, slash));
     const auto length = number(text.substr(slash + 1));
-    if (!address || !address->is_v4() || !length || *length < 1 || *length > 32) return std::nullopt;
+    if (!address || !length || *length < 1 || *length > (address->is_v4() ? 32 : 128)) return std::nullopt;
+    if (address->is_v4() && text.find(':') != std::string_view::npos) return std::nullopt;  // v4-mapped notation
     return Prefix{*address, static_cast<uint8_t>(*length)};
 }
 
 std::optional<MacAddress> read_mac(std::string_view text) {
     const auto mac = MacAddress::parse(text);
     return mac && !mac->is_multicast() && !mac->is_unspecified() ? mac : std::nullopt;
+}
+
+Notation<tcp::IpAddress> address_that(std::string expected, bool (*fits)(const tcp::IpAddress&)) {
+    return {std::move(expected),
+            [fits](std::string_view text) {
+                const auto parsed = tcp::IpAddress::parse(text);
+                // "::ffff:192.0.2.1" means an IPv4 address and is not how one is written here.
+                const bool mapped = parsed && parsed->is_v4() && text.find(':') != std::string_view::npos;
+                return parsed && !mapped && fits(*parsed) ? parsed : std::nullopt;
+            },
+            [](const tcp::IpAddress& value) { return value.to_string(); }};
 }
 
 bool has_control(std::string_view text) {
@@ -225,17 +237,21 @@ Notation<std::vector<uint16_t>> core_list() {
 }
 
 Notation<Prefix> prefix() {
-    return {R"(an IPv4 address with its prefix, such as "192.0.2.1/24")", read_prefix,
+    return {R"(an address with its prefix, such as "192.0.2.1/24" or "2001:db8::1/64")", read_prefix,
             [](const Prefix& value) { return value.to_string(); }};
 }
 
 Notation<tcp::IpAddress> address() {
-    return {R"(an IPv4 address such as "192.0.2.1")",
-            [](std::string_view text) {
-                const auto parsed = tcp::IpAddress::parse(text);
-                return parsed && parsed->is_v4() ? parsed : std::nullopt;
-            },
-            [](const tcp::IpAddress& value) { return value.to_string(); }};
+    return address_that(R"(an address such as "192.0.2.1" or "2001:db8::1")",
+                        [](const tcp::IpAddress&) { return true; });
+}
+
+Notation<tcp::IpAddress> address_v4() {
+    return address_that(R"(an IPv4 address such as "192.0.2.1")", [](const tcp::IpAddress& a) { return a.is_v4(); });
+}
+
+Notation<tcp::IpAddress> address_v6() {
+    return address_that(R"(an IPv6 address such as "fe80::1")", [](const tcp::IpAddress& a) { return !a.is_v4(); });
 }
 
 Notation<MacAddress> mac_address() {
@@ -249,6 +265,10 @@ Notation<Idle> idle() {
 
 Notation<ChecksumOffload> checksum_offload() {
     return one_of<ChecksumOffload, 2>({{{"auto", ChecksumOffload::automatic}, {"off", ChecksumOffload::off}}});
+}
+
+Notation<Rss> rss() {
+    return one_of<Rss, 3>({{{"auto", Rss::automatic}, {"device", Rss::device}, {"software", Rss::software}}});
 }
 
 Notation<std::string> plain_text(std::string what, size_t shortest) {

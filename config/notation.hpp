@@ -31,10 +31,14 @@ Notation<uint32_t> memory_mb(uint32_t high);
 Notation<std::string> device();
 Notation<std::vector<uint16_t>> core_list();
 Notation<Prefix> prefix();
+/// Of either family.
 Notation<tcp::IpAddress> address();
+Notation<tcp::IpAddress> address_v4();
+Notation<tcp::IpAddress> address_v6();
 Notation<MacAddress> mac_address();
 Notation<Idle> idle();
 Notation<ChecksumOffload> checksum_offload();
+Notation<Rss> rss();
 /// Any text without control characters, at least `shortest` characters long; `what` names it.
 Notation<std::string> plain_text(std::string what, size_t shortest = 0);
 /// Anything at all.

@@ -65,16 +65,24 @@ using MacAddress = tcp::wire::MacAddress;
 /// `automatic`: what the device offers is used, the rest is done in software.
 enum class ChecksumOffload : uint8_t { automatic, off };
 
+/// How packets find the worker that owns their flow. `device`: the device's receive-side scaling is believed to bring
+/// whole flows to one queue. `software`: the receiving worker computes the owner and hands the packet over.
+/// `automatic`: device where its driver is known to be right, else software.
+enum class Rss : uint8_t { automatic, device, software };
+
 /// [[port]]: one device.
 struct Port {
-    std::string device;             // "0000:3b:00.0", or a vdev string such as "net_tap0,iface=pollux0"
-    std::vector<Prefix> addresses;  // at least one
-    std::optional<tcp::IpAddress> gateway;
+    std::string device;                     // "0000:3b:00.0", or a vdev string such as "net_tap0,iface=pollux0"
+    std::vector<Prefix> addresses;          // at least one
+    std::optional<tcp::IpAddress> gateway;  // of IPv4
+    std::optional<tcp::IpAddress> gateway_v6;
+    bool duplicate_address_detection = true;  // of IPv6 addresses, before they are used (RFC 4862 section 5.4)
     uint16_t mtu_bytes = 1500;
     std::optional<MacAddress> mac;   // none: the device's own
     uint16_t rx_descriptors = 1024;  // of each queue
     uint16_t tx_descriptors = 1024;
     ChecksumOffload checksum_offload = ChecksumOffload::automatic;
+    Rss rss = Rss::automatic;
     Source source;
     bool operator==(const Port&) const = default;
 

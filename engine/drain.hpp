@@ -18,6 +18,19 @@ public:
     bool is_over(Worker& worker, uint32_t requests, tcp::Instant now) {
         if (requests == 0) return false;
         if (requests > 1) return true;
+        finished_ = finished_ || advance(worker, now);
+        return finished_;
+    }
+    bool has_begun() const { return phase_ != Phase::running; }
+    bool is_finished() const { return finished_; }
+
+private:
+    static constexpr tcp::Duration last_words = std::chrono::seconds{1};
+
+    enum class Phase : uint8_t { running, finishing, aborting };
+
+    template <class Worker>
+    bool advance(Worker& worker, tcp::Instant now) {
         switch (phase_) {
             case Phase::running:
                 phase_ = Phase::finishing;
@@ -36,16 +49,11 @@ public:
         }
         return worker.is_drained();
     }
-    bool has_begun() const { return phase_ != Phase::running; }
-
-private:
-    static constexpr tcp::Duration last_words = std::chrono::seconds{1};
-
-    enum class Phase : uint8_t { running, finishing, aborting };
 
     tcp::Duration limit_;
     tcp::Instant until_{};
     Phase phase_ = Phase::running;
+    bool finished_ = false;
 };
 
 }  // namespace pollux::engine

@@ -6,11 +6,14 @@
 
 #include "engine/mbuf.hpp"
 #include "tcp/wire/arp.hpp"
+#include "tcp/wire/ipv6.hpp"
+#include "tcp/wire/nd.hpp"
 #include "tcp/wire/packet.hpp"
 
 namespace pollux::engine {
 
 using tcp::Instant;
+using tcp::IpAddress;
 using tcp::PathNotice;
 using tcp::Segment;
 using tcp::TxBatch;
@@ -45,7 +48,7 @@ Egress::Egress(std::span<const Interface> interfaces, Paths& paths, Neighbors& n
 Egress::~Egress() {
     for (Backlog& backlog : backlogs_) release(backlog.frames);
     neighbors_.release_all();
-    for (const Neighbors::Released& waited : neighbors_.released()) rte_pktmbuf_free(waited.packet);
+    for (const Neighbors::Released& waited : neighbors_.released()) release(waited.packet);
     neighbors_.clear_output();
     for (rte_mbuf* packet : stash_) rte_mbuf_raw_free(packet);
 }
@@ -76,6 +79,7 @@ rte_mbuf* Egress::take() {
     if (stash_.empty()) return nullptr;
     rte_mbuf* packet = stash_.back();
     stash_.pop_back();
+    packet_comes(packet);
     rte_pktmbuf_reset(packet);
     return packet;
 }
@@ -110,7 +114,7 @@ void Egress::encode_one(const TxBatch& batch, const TxSegment& tx, Instant now) 
 // The frame is complete but for the address that it goes to.
 void Egress::encode_unresolved(const Segment& segment, rte_mbuf* packet, Instant now) {
     const Interface* interface = interface_of(segment.flow.local_addr);
-    const auto hop = interface ? interface->next_hop(segment.flow.remote_addr.v4()) : std::nullopt;
+    const auto hop = interface ? interface->next_hop(segment.flow.remote_addr) : std::nullopt;
     const auto answer =
         hop ? neighbors_.resolve(interface->index, *hop, now) : Neighbors::Answer{Neighbors::Lookup::unreachable, {}};
     switch (answer.what) {
@@ -119,7 +123,7 @@ void Egress::encode_unresolved(const Segment& segment, rte_mbuf* packet, Instant
             backlogs_[interface->index].frames.push_back(packet);
             return;
         case Neighbors::Lookup::asking:
-            if (!neighbors_.hold(interface->index, *hop, packet, segment.flow)) rte_pktmbuf_free(packet);
+            if (!neighbors_.hold(interface->index, *hop, packet, segment.flow)) release(packet);
             return;
         case Neighbors::Lookup::unreachable: give_up(packet, segment.flow); return;
     }
@@ -129,21 +133,23 @@ void Egress::write_frame(rte_mbuf& packet, const Path& path, const TxBatch& batc
     const Interface& interface = interfaces_[path.interface];
     const auto room = room_of(packet);
     std::memcpy(room.data(), path.header.data(), path.header.size());  // all 18: what follows overwrites the rest
+    const bool v4 = tx.segment.flow.local_addr.is_v4();
+    if (!v4) tcp::wire::store_be16(room.data() + path.header_size - 2, uint16_t(EtherType::ipv6));
     const ChecksumMode mode = interface.device_sums_tcp ? ChecksumMode::device : ChecksumMode::software;
     const auto emitted = tcp::wire::emit(tx.segment, batch.pieces(tx), room.subspan(path.header_size), mode);
     assert(emitted.status == tcp::wire::EmitStatus::ok);
     set_size(packet, path.header_size + emitted.size);
     if (mode == ChecksumMode::device) {
-        packet.ol_flags = RTE_MBUF_F_TX_IPV4 | RTE_MBUF_F_TX_TCP_CKSUM;
-        packet.tx_offload =
-            rte_mbuf_tx_offload(path.header_size, tcp::wire::Ipv4Header::min_size,
-                                tcp::wire::TcpHeader::min_size + tcp::wire::options_size(tx.segment), 0, 0, 0, 0);
+        packet.ol_flags = (v4 ? RTE_MBUF_F_TX_IPV4 : RTE_MBUF_F_TX_IPV6) | RTE_MBUF_F_TX_TCP_CKSUM;
+        packet.tx_offload = rte_mbuf_tx_offload(
+            path.header_size, v4 ? tcp::wire::Ipv4Header::min_size : tcp::wire::Ipv6Header::fixed_size,
+            tcp::wire::TcpHeader::min_size + tcp::wire::options_size(tx.segment), 0, 0, 0, 0);
     }
     ++encoded_;
 }
 
 void Egress::give_up(rte_mbuf* packet, const tcp::FourTuple& flow) {
-    rte_pktmbuf_free(packet);
+    release(packet);
     if (notices_.size() < notices_.capacity()) {
         notices_.push_back({PathNotice::Kind::neighbor_unreachable, flow, tcp::SeqNum{}, 0});
     }
@@ -152,10 +158,7 @@ void Egress::give_up(rte_mbuf* packet, const tcp::FourTuple& flow) {
 void Egress::serve_neighbors(Instant now) {
     neighbors_.advance(now);
     if (!neighbors_.has_output()) return;
-    for (const Neighbors::Question& question : neighbors_.questions()) {
-        const Interface& interface = interfaces_[question.interface];
-        send_arp(interface, question.to, interface.source_for(question.target), question.target);
-    }
+    for (const Neighbors::Question& question : neighbors_.questions()) ask(question);
     for (const Neighbors::Released& waited : neighbors_.released()) {
         if (waited.mac.is_unspecified()) {
             give_up(waited.packet, waited.flow);
@@ -165,6 +168,52 @@ void Egress::serve_neighbors(Instant now) {
         }
     }
     neighbors_.clear_output();
+}
+
+void Egress::ask(const Neighbors::Question& question) {
+    const Interface& interface = interfaces_[question.interface];
+    const auto source = interface.source_for(question.target);
+    if (!source) return;  // no address that could ask
+    if (question.target.is_v4()) {
+        return send_arp(interface, question.to.value_or(MacAddress::broadcast()), source->v4(), question.target.v4());
+    }
+    // RFC 4861 section 7.2.2: to the group of all who may have the address, or to the one who had it.
+    const IpAddress group = tcp::wire::solicited_node(question.target);
+    send_discovery(interface, question.to.value_or(tcp::wire::multicast_mac(group)), [&](std::span<std::byte> room) {
+        return tcp::wire::write_neighbor_solicitation(room, *source, question.to ? question.target : group,
+                                                      question.target, interface.mac);
+    });
+}
+
+void Egress::probe(const Interface& interface, const LocalAddresses& addresses) {
+    for (const config::Prefix& network : interface.networks_v6) {
+        if (addresses.state_of(interface, network.address) != LocalAddresses::State::tentative) continue;
+        const IpAddress group = tcp::wire::solicited_node(network.address);
+        send_discovery(interface, tcp::wire::multicast_mac(group), [&](std::span<std::byte> room) {
+            return tcp::wire::write_neighbor_solicitation(room, IpAddress{}, group, network.address, std::nullopt);
+        });
+    }
+}
+
+void Egress::announce_v6(const Interface& interface, const LocalAddresses& addresses) {
+    for (const config::Prefix& network : interface.networks_v6) {
+        if (!addresses.is_usable(interface, network.address)) continue;
+        send_discovery(interface, tcp::wire::multicast_mac(tcp::wire::all_nodes), [&](std::span<std::byte> room) {
+            return tcp::wire::write_neighbor_advertisement(room, network.address, tcp::wire::all_nodes,
+                                                           network.address, interface.mac, false, true);
+        });
+    }
+}
+
+/// `write` fills in the IPv6 packet and returns its size.
+template <class Write>
+void Egress::send_discovery(const Interface& interface, const MacAddress& to, Write&& write) {
+    rte_mbuf* packet = take();
+    if (!packet) return counters_.add(Verdict::no_room_to_answer);
+    const auto room = room_of(*packet);
+    const size_t header = tcp::wire::write_ethernet(room, to, interface.mac, EtherType::ipv6);
+    set_size(*packet, header + write(room.subspan(header)));
+    if (!send_control(interface, packet)) release(packet);
 }
 
 void Egress::announce(const Interface& interface) {
@@ -184,7 +233,7 @@ void Egress::send_arp(const Interface& interface, const MacAddress& to, uint32_t
     const size_t body = tcp::wire::write_arp(room.subspan(header), ArpOperation::request, interface.mac, sender,
                                              MacAddress{}, target);
     set_size(*packet, header + body);
-    if (!send_control(interface, packet)) rte_pktmbuf_free(packet);
+    if (!send_control(interface, packet)) release(packet);
 }
 
 bool Egress::send_control(const Interface& interface, rte_mbuf* packet) {
@@ -199,7 +248,7 @@ bool Egress::send_control(const Interface& interface, rte_mbuf* packet) {
 
 const Interface* Egress::interface_of(const tcp::IpAddress& local) const {
     for (const Interface& interface : interfaces_) {
-        if (local.is_v4() && interface.is_ours(local.v4())) return &interface;
+        if (interface.is_ours(local)) return &interface;
     }
     return nullptr;
 }

@@ -1,12 +1,12 @@
 // Egress: Segments to frames, and the frames to the queues in order.
 //
-// A segment's frame is written in one pass: the Ethernet header of its path, the IPv4 and TCP headers, the payload
+// A segment's frame is written in one pass: the Ethernet header of its path, the IP and TCP headers, the payload
 // gathered from its pieces (copied, and summed on the way when the device does not sum). A segment whose path is
 // unresolved goes through the neighbour cache. What a queue refuses stays in that port's backlog, in order; room()
 // tells the next turn's TxBatch how much may come, so that nothing encoded is ever dropped for lack of room. The
 // packets for that are taken from the pool before the turn begins.
 //
-// Control frames (ARP, ICMP) share the backlog but never its last half.
+// Control frames (ARP, neighbour discovery, ICMP) share the backlog but never its last half.
 #pragma once
 
 #include <cstdint>
@@ -15,6 +15,7 @@
 
 #include "engine/dpdk.hpp"
 #include "engine/interface.hpp"
+#include "engine/local_addresses.hpp"
 #include "engine/neighbors.hpp"
 #include "engine/nic_queue.hpp"
 #include "engine/paths.hpp"
@@ -42,8 +43,12 @@ public:
     /// Whom no neighbour answered for, since clear_notices().
     std::span<const tcp::PathNotice> notices() const { return notices_; }
     void clear_notices() { notices_.clear(); }
-    /// Announces every address of `interface` (RFC 5227 section 3).
+    /// Announces every IPv4 address of `interface` (RFC 5227 section 3).
     void announce(const Interface& interface);
+    /// Announces every usable IPv6 address of `interface` (RFC 4861 section 7.2.6).
+    void announce_v6(const Interface& interface, const LocalAddresses& addresses);
+    /// Asks the link whether somebody has the tentative addresses of `interface` (RFC 4862 section 5.4.2).
+    void probe(const Interface& interface, const LocalAddresses& addresses);
     /// A received packet that has been turned into its answer. False: no room; it stays the caller's.
     bool send_control(const Interface& interface, rte_mbuf* packet);
 
@@ -70,7 +75,10 @@ private:
     void give_up(rte_mbuf* packet, const tcp::FourTuple& flow);
     void encode_unresolved(const tcp::Segment& segment, rte_mbuf* packet, tcp::Instant now);
     void write_frame(rte_mbuf& packet, const Path& path, const tcp::TxBatch& batch, const tcp::TxSegment& segment);
+    void ask(const Neighbors::Question& question);
     void send_arp(const Interface& interface, const tcp::wire::MacAddress& to, uint32_t sender, uint32_t target);
+    template <class Write>
+    void send_discovery(const Interface& interface, const tcp::wire::MacAddress& to, Write&& write);
     const Interface* interface_of(const tcp::IpAddress& local) const;
 
     std::span<const Interface> interfaces_;

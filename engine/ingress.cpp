@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include "engine/ingress_common.hpp"
 #include "engine/mbuf.hpp"
 #include "tcp/wire/arp.hpp"
 
@@ -25,36 +26,6 @@ namespace {
 
 constexpr size_t prefetch_ahead = 4;  // packets; bench/keep_alive_turn_bench
 
-// A device's "bad" is not believed either: the software says the same of a packet that is bad.
-ChecksumTrust trust_of(const rte_mbuf& packet) {
-    ChecksumTrust trust = ChecksumTrust::verify_all;
-    if ((packet.ol_flags & RTE_MBUF_F_RX_IP_CKSUM_MASK) == RTE_MBUF_F_RX_IP_CKSUM_GOOD) {
-        trust = trust | ChecksumTrust::ip_verified;
-    }
-    if ((packet.ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK) == RTE_MBUF_F_RX_L4_CKSUM_GOOD) {
-        trust = trust | ChecksumTrust::tcp_verified;
-    }
-    return trust;
-}
-
-// Of what parse_into() refuses behind a checked IP header.
-Verdict verdict_of(ParseResult result) {
-    switch (result) {
-        case ParseResult::bad_tcp_checksum: return Verdict::bad_tcp_checksum;
-        case ParseResult::bad_options: return Verdict::bad_options;
-        case ParseResult::truncated:
-        case ParseResult::bad_tcp_header: return Verdict::bad_tcp_header;
-        case ParseResult::bad_ip_header:
-        case ParseResult::mapped_address: return Verdict::bad_ip_header;
-        case ParseResult::bad_ip_checksum: return Verdict::bad_ip_checksum;
-        case ParseResult::fragment: return Verdict::fragment;
-        case ParseResult::source_routed: return Verdict::source_routed;
-        case ParseResult::not_tcp: return Verdict::unknown_protocol;
-        case ParseResult::ok: break;
-    }
-    return Verdict::bad_tcp_header;
-}
-
 // RFC 1122 section 3.2.1.3: what can never be the source of a packet that reaches us.
 bool is_martian(uint32_t source, const Interface& interface) {
     const auto address = tcp::IpAddress::from_v4(source);
@@ -62,20 +33,16 @@ bool is_martian(uint32_t source, const Interface& interface) {
            interface.is_broadcast(source) || interface.is_ours(source);
 }
 
-// The frame goes back where it came from; the tags stay.
-void return_frame(std::span<std::byte> bytes, const Interface& interface) {
-    std::memcpy(bytes.data(), bytes.data() + 6, 6);
-    std::memcpy(bytes.data() + 6, interface.mac.octets.data(), 6);
-}
-
 }  // namespace
 
-Ingress::Ingress(Paths& paths, Neighbors& neighbors, Egress& egress, tcp::Counters& counters, const IcmpPolicy& icmp,
-                 uint32_t capacity)
+Ingress::Ingress(Paths& paths, Neighbors& neighbors, LocalAddresses& addresses, Egress& egress,
+                 tcp::Counters& counters, const IcmpPolicy& icmp, const Crossing& crossing, uint32_t capacity)
     : paths_(paths),
       neighbors_(neighbors),
+      addresses_(addresses),
       egress_(egress),
       counters_(counters),
+      crossing_(crossing),
       echo_limit_(icmp.replies_per_second, icmp.seed),
       ttl_(icmp.ttl),
       segments_(capacity) {
@@ -83,6 +50,20 @@ Ingress::Ingress(Paths& paths, Neighbors& neighbors, Egress& egress, tcp::Counte
 }
 
 void Ingress::read(std::span<rte_mbuf*> burst, const Interface& interface, Instant now) {
+    handed_over_ = false;
+    read_all(
+        burst, [&](const rte_mbuf&) -> const Interface& { return interface; }, now);
+}
+
+void Ingress::read_handed_over(std::span<rte_mbuf*> burst, std::span<const Interface> interfaces, Instant now) {
+    counters_.add(tcp::Tally::taken_over, burst.size());
+    handed_over_ = true;
+    read_all(
+        burst, [&](const rte_mbuf& packet) -> const Interface& { return interfaces[packet.port]; }, now);
+}
+
+template <class InterfaceOf>
+void Ingress::read_all(std::span<rte_mbuf*> burst, InterfaceOf&& interface_of, Instant now) {
     const auto prefetch = [&](size_t i) {
         if (i >= burst.size()) return;
         rte_prefetch0(rte_pktmbuf_mtod(burst[i], const std::byte*));
@@ -91,12 +72,35 @@ void Ingress::read(std::span<rte_mbuf*> burst, const Interface& interface, Insta
     for (size_t i = 0; i < prefetch_ahead; ++i) prefetch(i);
     for (size_t i = 0; i < burst.size(); ++i) {
         prefetch(i + prefetch_ahead);
-        switch (frame_arrives(*burst[i], interface, now)) {
+        switch (frame_arrives(*burst[i], interface_of(*burst[i]), now)) {
             case End::counted: break;
             case End::segment: ++segment_count_; break;
-            case End::sent_back: burst[i] = nullptr; break;
+            case End::gone: burst[i] = nullptr; break;
         }
     }
+}
+
+void Ingress::hear(const LinkNews& news, std::span<const Interface> interfaces, Instant now) {
+    switch (news.kind) {
+        case LinkNews::Kind::neighbor:
+            neighbors_.learn(news.interface, news.address, news.mac, news.overrides, now);
+            break;
+        case LinkNews::Kind::confirmation: neighbors_.confirm(news.interface, news.address, now); break;
+        case LinkNews::Kind::duplicate_address: addresses_.object(interfaces[news.interface], news.address); break;
+    }
+}
+
+/// False: it contradicts what is known. The other workers may have asked: they are told what may be their answer.
+bool Ingress::learn(const LinkNews& news, bool is_answer, Instant now) {
+    if (!neighbors_.learn(news.interface, news.address, news.mac, news.overrides, now)) return false;
+    if (is_answer && crossing_.side) crossing_.side->tell(news, counters_);
+    return true;
+}
+
+bool Ingress::is_anothers(const tcp::FourTuple& flow, const Interface& interface, uint32_t& owner) const {
+    const uint32_t self = crossing_.side->worker();
+    owner = crossing_.owners[interface.index].owner_of(flow, self);
+    return owner != self;
 }
 
 Ingress::End Ingress::frame_arrives(rte_mbuf& packet, const Interface& interface, Instant now) {
@@ -108,9 +112,18 @@ Ingress::End Ingress::frame_arrives(rte_mbuf& packet, const Interface& interface
     if ((uint8_t(frame->source().octets[0]) & 1) != 0) return count(Verdict::not_our_frame);  // a group sends nothing
     switch (frame->ether_type()) {
         case EtherType::ipv4: return ipv4_arrives(packet, *frame, interface, now);
+        case EtherType::ipv6: return ipv6_arrives(packet, *frame, interface, now);
         case EtherType::arp: return arp_arrives(packet, *frame, interface, now);
         default: return count(Verdict::unknown_ethertype);  // any number may arrive
     }
+}
+
+// The packet, whose frame has become its own answer of `size` bytes, goes back where it came from.
+Ingress::End Ingress::answer_in_place(rte_mbuf& packet, const Interface& interface, size_t size, Verdict verdict) {
+    reuse_for_sending(packet, size);
+    if (!egress_.send_control(interface, &packet)) return End::counted;
+    counters_.add(verdict);
+    return End::gone;
 }
 
 Ingress::End Ingress::arp_arrives(rte_mbuf& packet, const EthernetFrame& frame, const Interface& interface,
@@ -123,7 +136,10 @@ Ingress::End Ingress::arp_arrives(rte_mbuf& packet, const EthernetFrame& frame, 
     if (interface.is_ours(sender) || arp->sender_mac().is_multicast() || (sender != 0 && !sender_is_host)) {
         return count(Verdict::bad_arp);
     }
-    if (sender != 0 && !neighbors_.learn(interface.index, *arp, now)) return count(Verdict::bad_arp);
+    const LinkNews news{LinkNews::Kind::neighbor, interface.index, true, arp->sender_mac(),
+                        tcp::IpAddress::from_v4(sender)};
+    const bool is_answer = !arp->is_request() || sender == arp->target_v4();  // or an announcement
+    if (sender != 0 && !learn(news, is_answer, now)) return count(Verdict::bad_arp);
     if (!arp->is_request() || !interface.is_ours(arp->target_v4())) return count(Verdict::arp);
 
     const auto bytes = bytes_of(packet);
@@ -132,10 +148,7 @@ Ingress::End Ingress::arp_arrives(rte_mbuf& packet, const EthernetFrame& frame, 
         tcp::wire::write_arp(body, ArpOperation::reply, interface.mac, arp->target_v4(), arp->sender_mac(), sender);
     return_frame(bytes, interface);
     std::memcpy(bytes.data() + frame.size(), body, size);
-    reuse_for_sending(packet, frame.size() + size);
-    if (!egress_.send_control(interface, &packet)) return End::counted;
-    counters_.add(Verdict::arp);
-    return End::sent_back;
+    return answer_in_place(packet, interface, frame.size() + size, Verdict::arp);
 }
 
 Ingress::End Ingress::ipv4_arrives(rte_mbuf& packet, const EthernetFrame& frame, const Interface& interface,
@@ -155,6 +168,11 @@ Ingress::End Ingress::ipv4_arrives(rte_mbuf& packet, const EthernetFrame& frame,
     if (ip->is_fragment()) return count(Verdict::fragment);
     if (ip->protocol() == IpProtocol::icmp) return icmp_arrives(packet, frame, *ip, interface, now);
 
+    if (may_be_anothers(interface) && ip->payload().size() >= ports_size) {
+        uint32_t owner = 0;
+        const auto flow = flow_of(ip->destination(), ip->source(), ip->payload());
+        if (is_anothers(flow, interface, owner)) return hand_over(packet, interface, owner);
+    }
     tcp::Segment& segment = segments_[segment_count_];
     const ParseResult result = tcp::wire::parse_into(*ip, trust | ChecksumTrust::ip_verified, segment);
     if (result != ParseResult::ok) return count(verdict_of(result));
@@ -173,8 +191,9 @@ Ingress::End Ingress::icmp_arrives(rte_mbuf& packet, const EthernetFrame& frame,
     const auto message = IcmpMessage::parse(ip.payload());
     if (!message || !message->checksum_ok()) return count(Verdict::bad_icmp);
     if (!message->is_echo_request()) {
-        icmp_error_arrives(ip, *message);
-        return End::counted;
+        const auto error = tcp::wire::parse_icmp_error(*message);
+        return notice_arrives(packet, interface, ip.destination(),
+                              error ? tcp::wire::path_notice(*error) : std::nullopt);
     }
     if (ip.has_options()) return count(Verdict::icmp_ignored);
     if (!echo_limit_.allow(now)) return count(Verdict::icmp_limited);
@@ -182,23 +201,21 @@ Ingress::End Ingress::icmp_arrives(rte_mbuf& packet, const EthernetFrame& frame,
     const auto bytes = bytes_of(packet);
     tcp::wire::turn_into_echo_reply(bytes.first(size).subspan(frame.size()), ttl_);
     return_frame(bytes, interface);
-    reuse_for_sending(packet, size);
-    if (!egress_.send_control(interface, &packet)) return End::counted;
-    counters_.add(Verdict::icmp_echo);
-    return End::sent_back;
+    return answer_in_place(packet, interface, size, Verdict::icmp_echo);
 }
 
-// RFC 9293 section 3.9.2.2. What the stack makes of a notice is its own decision.
-void Ingress::icmp_error_arrives(const Ipv4Header& ip, const IcmpMessage& message) {
-    const auto error = tcp::wire::parse_icmp_error(message);
+// RFC 9293 section 3.9.2.2. What the stack makes of a notice is its own decision; whose stack, the quoted tuple says.
+Ingress::End Ingress::notice_arrives(rte_mbuf& packet, const Interface& interface, const tcp::IpAddress& destination,
+                                     const std::optional<PathNotice>& notice) {
     // The quoted packet was ours if it came from where this one goes.
-    const bool ours = error && error->flow.local_addr == ip.destination();
-    const auto notice = ours ? tcp::wire::path_notice(*error) : std::nullopt;
-    if (!notice || notices_.size() == notices_.capacity()) {
-        counters_.add(Verdict::icmp_ignored);
-        return;
+    if (!notice || notice->flow.local_addr != destination) return count(Verdict::icmp_ignored);
+    uint32_t owner = 0;
+    if (crossing_.side && !handed_over_ && is_anothers(notice->flow, interface, owner)) {
+        return hand_over(packet, interface, owner);
     }
+    if (notices_.size() == notices_.capacity()) return count(Verdict::icmp_ignored);
     notices_.push_back(*notice);
+    return End::counted;
 }
 
 }  // namespace pollux::engine

@@ -1,20 +1,30 @@
-// Ingress: a burst of frames becomes Segments and PathNotices. ARP and ICMP echo end here, answered in the packet
-// that asked; everything else that is not TCP for us ends here with a Verdict. Segments are only collected: the
-// worker hands them to the stack together, so that its passes over the burst see the whole of it.
+// Ingress: a burst of frames becomes Segments and PathNotices. ARP, neighbour discovery and echo requests end here,
+// answered in the packet that asked; everything else that is not TCP for us ends here with a Verdict. Segments are
+// only collected: the worker hands them to the stack together, so that its passes over the burst see the whole of it.
 //
 // What is believed: a checksum that the device calls good is good; anything else is summed in software. A packet is
-// looked at in the order frame, IP header, destination (RFC 9293 MUST-57), source (MUST-63), fragment and options,
-// protocol, and the first thing that is wrong names the verdict. Nothing that is wrong is answered.
+// looked at in the order frame, IP header, destination (RFC 9293 MUST-57), source (MUST-63), fragment, options and
+// extension headers, protocol, and the first thing that is wrong names the verdict. Nothing that is wrong is
+// answered.
+//
+// With several workers, a segment or an ICMP error of a flow that is another's leaves for its owner as soon as its
+// tuple is known: before its checksum is looked at, and long before anybody could think of a RST (ownership.hpp).
+//
+// ingress.cpp holds the frames, ARP and IPv4; ingress_v6.cpp holds IPv6.
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
 #include "engine/dpdk.hpp"
 #include "engine/egress.hpp"
+#include "engine/exchange.hpp"
 #include "engine/interface.hpp"
+#include "engine/local_addresses.hpp"
 #include "engine/neighbors.hpp"
+#include "engine/ownership.hpp"
 #include "engine/paths.hpp"
 #include "tcp/counters.hpp"
 #include "tcp/path_notice.hpp"
@@ -22,7 +32,9 @@
 #include "tcp/segment.hpp"
 #include "tcp/wire/ethernet.hpp"
 #include "tcp/wire/icmp.hpp"
+#include "tcp/wire/icmpv6.hpp"
 #include "tcp/wire/ipv4.hpp"
+#include "tcp/wire/ipv6.hpp"
 #include "tcp/wire/packet.hpp"
 
 namespace pollux::engine {
@@ -33,36 +45,71 @@ struct IcmpPolicy {
     uint64_t seed = 1;  // jitter of the limit
 };
 
+/// One worker's way to the others; without a side there are none.
+struct Crossing {
+    Exchange::Side* side = nullptr;
+    std::span<const Ownership> owners{};  // of each interface
+};
+
 class Ingress {
 public:
     /// Refers to all of its arguments. `capacity`: packets of one turn.
-    Ingress(Paths& paths, Neighbors& neighbors, Egress& egress, tcp::Counters& counters, const IcmpPolicy& icmp,
-            uint32_t capacity);
+    Ingress(Paths& paths, Neighbors& neighbors, LocalAddresses& addresses, Egress& egress, tcp::Counters& counters,
+            const IcmpPolicy& icmp, const Crossing& crossing, uint32_t capacity);
 
     /// Forgets the last turn's segments and notices.
     void begin() {
         segment_count_ = 0;
         notices_.clear();
     }
-    /// Reads `burst`, which `interface` received. A packet that is sent back as its own answer is replaced by null;
-    /// all others stay the caller's and must live until the segments are done with.
+    /// Reads `burst`, which `interface` received. A packet that is sent back as its own answer, or handed over, is
+    /// replaced by null; all others stay the caller's and must live until the segments are done with.
     void read(std::span<rte_mbuf*> burst, const Interface& interface, tcp::Instant now);
+    /// The same for packets that other workers handed over; each names its interface in mbuf.port.
+    void read_handed_over(std::span<rte_mbuf*> burst, std::span<const Interface> interfaces, tcp::Instant now);
+    /// What another worker has heard on its link.
+    void hear(const LinkNews& news, std::span<const Interface> interfaces, tcp::Instant now);
 
     std::span<const tcp::Segment> segments() const { return {segments_.data(), segment_count_}; }
     std::span<const tcp::PathNotice> notices() const { return notices_; }
 
 private:
-    /// What became of a frame; `segment`: it is the next of segments_.
-    enum class End : uint8_t { counted, segment, sent_back };
+    /// What became of a frame; `segment`: it is the next of segments_; `gone`: it is not the caller's any more.
+    enum class End : uint8_t { counted, segment, gone };
+    using EthernetFrame = tcp::wire::EthernetFrame;
+    using Ipv6Header = tcp::wire::Ipv6Header;
+    using Icmpv6Message = tcp::wire::Icmpv6Message;
 
+    template <class InterfaceOf>
+    void read_all(std::span<rte_mbuf*> burst, InterfaceOf&& interface_of, tcp::Instant now);
     End frame_arrives(rte_mbuf& packet, const Interface& interface, tcp::Instant now);
-    End arp_arrives(rte_mbuf& packet, const tcp::wire::EthernetFrame& frame, const Interface& interface,
-                    tcp::Instant now);
-    End ipv4_arrives(rte_mbuf& packet, const tcp::wire::EthernetFrame& frame, const Interface& interface,
-                     tcp::Instant now);
-    End icmp_arrives(rte_mbuf& packet, const tcp::wire::EthernetFrame& frame, const tcp::wire::Ipv4Header& ip,
+    End arp_arrives(rte_mbuf& packet, const EthernetFrame& frame, const Interface& interface, tcp::Instant now);
+    End ipv4_arrives(rte_mbuf& packet, const EthernetFrame& frame, const Interface& interface, tcp::Instant now);
+    End icmp_arrives(rte_mbuf& packet, const EthernetFrame& frame, const tcp::wire::Ipv4Header& ip,
                      const Interface& interface, tcp::Instant now);
-    void icmp_error_arrives(const tcp::wire::Ipv4Header& ip, const tcp::wire::IcmpMessage& message);
+    End notice_arrives(rte_mbuf& packet, const Interface& interface, const tcp::IpAddress& destination,
+                       const std::optional<tcp::PathNotice>& notice);
+
+    // ingress_v6.cpp
+    End ipv6_arrives(rte_mbuf& packet, const EthernetFrame& frame, const Interface& interface, tcp::Instant now);
+    End icmpv6_arrives(rte_mbuf& packet, const EthernetFrame& frame, const Ipv6Header& ip, const Interface& interface,
+                       tcp::Instant now);
+    End solicitation_arrives(rte_mbuf& packet, const EthernetFrame& frame, const Ipv6Header& ip,
+                             const Icmpv6Message& message, const Interface& interface, tcp::Instant now);
+    End advertisement_arrives(const EthernetFrame& frame, const Ipv6Header& ip, const Icmpv6Message& message,
+                              const Interface& interface, tcp::Instant now);
+    void object(const Interface& interface, const tcp::IpAddress& address, const tcp::wire::MacAddress& by);
+
+    bool learn(const LinkNews& news, bool is_answer, tcp::Instant now);
+    bool is_anothers(const tcp::FourTuple& flow, const Interface& interface, uint32_t& owner) const;
+    bool may_be_anothers(const Interface& interface) const {
+        return crossing_.side && !handed_over_ && crossing_.owners[interface.index].must_be_computed();
+    }
+    End hand_over(rte_mbuf& packet, const Interface& interface, uint32_t owner) {
+        crossing_.side->give(packet, interface.index, owner);
+        return End::gone;
+    }
+    End answer_in_place(rte_mbuf& packet, const Interface& interface, size_t size, tcp::Verdict verdict);
     End count(tcp::Verdict verdict) {
         counters_.add(verdict);
         return End::counted;
@@ -70,8 +117,11 @@ private:
 
     Paths& paths_;
     Neighbors& neighbors_;
+    LocalAddresses& addresses_;
     Egress& egress_;
     tcp::Counters& counters_;
+    Crossing crossing_;
+    bool handed_over_ = false;  // what is being read has found its owner
     tcp::RateLimit echo_limit_;
     uint8_t ttl_;
     std::vector<tcp::Segment> segments_;

@@ -4,6 +4,9 @@
 #include <stdexcept>
 
 namespace pollux::engine {
+
+using tcp::IpAddress;
+
 namespace {
 
 std::string where(const config::Port& port) {
@@ -11,15 +14,33 @@ std::string where(const config::Port& port) {
     return source.empty() ? source : " (" + source + ")";
 }
 
-uint32_t v4_of(const config::Port& port, const tcp::IpAddress& address) {
-    if (!address.is_v4()) {
-        throw std::runtime_error("port " + port.device + ": the address " + address.to_string() +
-                                 " is IPv6, which is not served yet" + where(port));
-    }
-    return address.v4();
+}  // namespace
+
+bool Interface::is_on_link(const IpAddress& address) const {
+    if (address.is_v4()) return is_on_link(address.v4());
+    return address.is_link_local() ||
+           std::any_of(networks_v6.begin(), networks_v6.end(),
+                       [&](const config::Prefix& network) { return network.contains(address); });
 }
 
-}  // namespace
+std::optional<IpAddress> Interface::next_hop(const IpAddress& destination) const {
+    if (is_on_link(destination)) return destination;
+    if (!destination.is_v4()) return gateway_v6;
+    return gateway ? std::optional{IpAddress::from_v4(*gateway)} : std::nullopt;
+}
+
+std::optional<IpAddress> Interface::source_for(const IpAddress& address) const {
+    if (address.is_v4()) {
+        for (const Ipv4Network& network : networks) {
+            if (network.contains(address.v4())) return IpAddress::from_v4(network.address);
+        }
+        return networks.empty() ? std::nullopt : std::optional{IpAddress::from_v4(networks.front().address)};
+    }
+    for (const config::Prefix& network : networks_v6) {
+        if (network.contains(address)) return network.address;
+    }
+    return networks_v6.empty() ? std::nullopt : std::optional{networks_v6.front().address};
+}
 
 Interface make_interface(const config::Port& port, size_t index) {
     if (index >= max_interfaces) {
@@ -34,10 +55,16 @@ Interface make_interface(const config::Port& port, size_t index) {
     made.name = port.device.substr(0, port.device.find(','));
     made.mtu = port.mtu_bytes;
     for (const config::Prefix& prefix : port.addresses) {
+        if (!prefix.address.is_v4()) {
+            made.networks_v6.push_back(prefix);
+            continue;
+        }
         const uint32_t mask = prefix.length == 0 ? 0 : ~uint32_t{0} << (32 - std::min<uint8_t>(prefix.length, 32));
-        made.networks.push_back({v4_of(port, prefix.address), mask});
+        made.networks.push_back({prefix.address.v4(), mask});
     }
-    if (port.gateway) made.gateway = v4_of(port, *port.gateway);
+    if (port.gateway) made.gateway = port.gateway->v4();
+    made.gateway_v6 = port.gateway_v6;
+    made.detects_duplicates = port.duplicate_address_detection;
     if (port.mac) made.mac = *port.mac;
     return made;
 }

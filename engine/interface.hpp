@@ -1,7 +1,8 @@
 // Interface: what the packet path knows of one port, as plain values: addresses, networks, gateway, MAC, MTU and what
 // the device does for us. No DPDK in here: tests make one by hand, port.hpp makes one of a device.
 //
-// We are strong hosts (RFC 1122 section 3.3.4.2): an address belongs to the port that it is configured on.
+// We are strong hosts (RFC 1122 section 3.3.4.2): an address belongs to the port that it is configured on. Whether an
+// IPv6 address of ours may be used yet is a worker's knowledge (local_addresses.hpp).
 #pragma once
 
 #include <cstdint>
@@ -30,8 +31,11 @@ struct Interface {
     uint8_t index = 0;  // its place among the ports of the settings
     std::string name;
     tcp::wire::MacAddress mac{};
-    std::vector<Ipv4Network> networks;  // at least one
+    std::vector<Ipv4Network> networks;  // of either family at least one
+    std::vector<config::Prefix> networks_v6;
     std::optional<uint32_t> gateway;
+    std::optional<tcp::IpAddress> gateway_v6;
+    bool detects_duplicates = true;  // IPv6 addresses are asked for before they are used (RFC 4862 section 5.4)
     uint16_t mtu = 1500;
     bool device_sums_tcp = false;  // the device fills TCP checksums in (mbufs then carry the offload flags)
 
@@ -54,17 +58,22 @@ struct Interface {
         }
         return false;
     }
-    /// Whom to hand a packet for `destination` to; nothing: no route.
-    std::optional<uint32_t> next_hop(uint32_t destination) const {
-        return is_on_link(destination) ? std::optional{destination} : gateway;
-    }
-    /// The address of ours that a neighbour at `v4` knows us by.
-    uint32_t source_for(uint32_t v4) const {
-        for (const Ipv4Network& network : networks) {
-            if (network.contains(v4)) return network.address;
+    /// The place of an IPv6 address of ours among networks_v6, or none.
+    std::optional<size_t> index_of(const tcp::IpAddress& v6) const {
+        for (size_t i = 0; i < networks_v6.size(); ++i) {
+            if (networks_v6[i].address == v6) return i;
         }
-        return networks.front().address;
+        return {};
     }
+    bool is_ours(const tcp::IpAddress& address) const {
+        return address.is_v4() ? is_ours(address.v4()) : index_of(address).has_value();
+    }
+    /// Of either family; link-local addresses are on every link.
+    bool is_on_link(const tcp::IpAddress& address) const;
+    /// Whom to hand a packet for `destination` to; nothing: no route.
+    std::optional<tcp::IpAddress> next_hop(const tcp::IpAddress& destination) const;
+    /// The address of ours that a neighbour at `address` knows us by; nothing: we have none of its family.
+    std::optional<tcp::IpAddress> source_for(const tcp::IpAddress& address) const;
 };
 
 /// More ports do not fit the keys of paths.hpp.

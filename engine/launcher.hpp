@@ -86,8 +86,7 @@ public:
           settings_(settings),
           make_app_(std::move(make_app)),
           options_(std::move(options)),
-          published_(machine_.workers()),
-          wakers_(machine_.workers()) {}
+          published_(machine_.workers()) {}
 
     void run() {
         Housekeeper housekeeper{machine_.free_cpus(), options_.interval, [this](bool last) { housekeep(last); }};
@@ -125,7 +124,7 @@ private:
     template <class W>
     void loop(uint32_t index, W& worker, tcp::Stack& stack, App& app, tcp::Counters& counters) {
         const Clock clock = machine_.clock();
-        Idle idle{machine_.idle_kind(), wakers_[index]};
+        Idle idle{machine_.idle_kind(), machine_.waker(index)};
         idle.watch(worker.queues());
         Drain drain{settings_.engine.drain_timeout};
         tcp::Instant publish_at{};
@@ -134,7 +133,7 @@ private:
             const tcp::Instant now = clock.now();
             const bool worked = worker.turn(now);
             if (const uint32_t requests = Signals::requests(); requests != 0) {
-                if (drain.is_over(worker, requests, now)) break;
+                if (may_stop(drain, worker, requests, now)) break;
             }
             if (now >= publish_at) {
                 published_[index].write({counters, stack.pool_use(), ReportOf<App>::of(app)});
@@ -143,10 +142,20 @@ private:
             if (worked) {
                 idle.worked();
             } else {
-                idle.rest(now, [&](tcp::Instant at) { return worker.next_due(at); }, [] { return false; });
+                idle.rest(
+                    now, [&](tcp::Instant at) { return worker.next_due(at); }, [&] { return worker.has_pending(); });
             }
         }
         published_[index].write({counters, stack.pool_use(), ReportOf<App>::of(app)});
+    }
+
+    // A worker that is done goes on handing over what comes to its queues, until all are done.
+    template <class W>
+    bool may_stop(Drain& drain, W& worker, uint32_t requests, tcp::Instant now) {
+        if (requests > 1) return true;
+        if (!drain.is_finished() && drain.is_over(worker, requests, now))
+            drained_.fetch_add(1, std::memory_order_relaxed);
+        return drained_.load(std::memory_order_relaxed) == machine_.workers();
     }
 
     void housekeep(bool last) {
@@ -176,8 +185,7 @@ private:
     Factory make_app_;
     Options<App> options_;
     std::vector<Published<Snapshot>> published_;
-    std::vector<Waker> wakers_;  // of each worker
-    std::atomic<uint32_t> running_{0};
+    std::atomic<uint32_t> running_{0}, drained_{0};
     std::atomic<bool> failed_{false};
     std::exception_ptr failure_;
     bool started_ = false;  // the housekeeper's

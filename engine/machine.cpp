@@ -101,6 +101,7 @@ Machine::Machine(const config::Settings& settings, const std::function<void(cons
     if (!eal_.notice().empty() && on_notice) on_notice(eal_.notice());
     make_pools();
     make_ports(on_notice);
+    make_exchange();
     stack_settings_.wall_clock_at_zero_us = clock_.wall_at_zero_us();
 }
 
@@ -108,10 +109,11 @@ void Machine::make_pools() {
     size_t descriptors = 0;
     for (const config::Port& port : settings_.ports) descriptors += size_t{port.rx_descriptors} + port.tx_descriptors;
     constexpr size_t in_hand = 2 * transmit_batch;
-    if (settings_.engine.packet_buffers < descriptors + in_hand) {
+    const size_t on_their_way = (lcores().size() - 1) * Exchange::ring_packets;  // to other workers
+    if (settings_.engine.packet_buffers < descriptors + in_hand + on_their_way) {
         throw std::runtime_error("engine.packet_buffers is " + std::to_string(settings_.engine.packet_buffers) +
-                                 ", the descriptors of the ports and one turn need " +
-                                 std::to_string(descriptors + in_hand));
+                                 ", the descriptors of the ports, one turn and the rings to other workers need " +
+                                 std::to_string(descriptors + in_hand + on_their_way));
     }
     for (const unsigned lcore : lcores()) {
         pools_.push_back(make_packet_pool("packets-" + std::to_string(lcore), settings_.engine.packet_buffers,
@@ -136,6 +138,19 @@ void Machine::make_ports(const std::function<void(const std::string&)>& on_notic
     }
 }
 
+void Machine::make_exchange() {
+    tcp::SipKey key;  // nobody outside chooses which worker gets a flow
+    fill_random(&key.k0, sizeof key.k0);
+    fill_random(&key.k1, sizeof key.k1);
+    for (const auto& port : ports_) owners_.push_back(port->ownership(key));
+    std::vector<Waker*> wakers;
+    for (uint32_t i = 0; i < workers(); ++i) {
+        wakers_.push_back(std::make_unique<Waker>());
+        wakers.push_back(wakers_.back().get());
+    }
+    if (workers() > 1) exchange_ = std::make_unique<Exchange>(wakers);
+}
+
 std::vector<NicQueue> Machine::queues(uint32_t worker) const {
     std::vector<NicQueue> queues;
     for (const auto& port : ports_) queues.emplace_back(port->id(), static_cast<uint16_t>(worker), port->wakes());
@@ -148,6 +163,7 @@ WorkerSettings Machine::worker_settings(uint32_t worker) const {
     made.icmp = {settings_.engine.icmp_replies_per_second, stack_settings_.ttl, seed};
     made.announces = worker == 0;
     made.seed = seed * 0x9e37'79b9'7f4a'7c15;
+    if (exchange_) made.crossing = {&exchange_->side(worker), owners_};
     return made;
 }
 

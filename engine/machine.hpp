@@ -19,11 +19,14 @@
 #include "config/settings.hpp"
 #include "engine/clock.hpp"
 #include "engine/eal.hpp"
+#include "engine/exchange.hpp"
 #include "engine/idle.hpp"
 #include "engine/interface.hpp"
 #include "engine/mbuf.hpp"
 #include "engine/nic_queue.hpp"
+#include "engine/ownership.hpp"
 #include "engine/port.hpp"
+#include "engine/waker.hpp"
 #include "engine/worker.hpp"
 #include "tcp/stack.hpp"
 
@@ -76,6 +79,7 @@ public:
     std::vector<NicQueue> queues(uint32_t worker) const;
     const tcp::StackSettings& stack_settings() const { return stack_settings_; }
     WorkerSettings worker_settings(uint32_t worker) const;
+    Waker& waker(uint32_t worker) const { return *wakers_[worker]; }
     tcp::Secrets secrets(uint32_t worker) const;
     Idle::Kind idle_kind() const;
     /// Where threads may run that are no workers.
@@ -89,6 +93,7 @@ public:
 private:
     void make_pools();
     void make_ports(const std::function<void(const std::string&)>& on_notice);
+    void make_exchange();
 
     const config::Settings& settings_;
     cpu_set_t free_cpus_;
@@ -100,6 +105,9 @@ private:
     std::vector<PacketPool> pools_;  // outlive the ports, whose rings hold packets
     std::vector<std::unique_ptr<Port>> ports_;
     std::vector<Interface> interfaces_;
+    std::vector<Ownership> owners_;  // of each interface
+    std::vector<std::unique_ptr<Waker>> wakers_;
+    std::unique_ptr<Exchange> exchange_;  // between several workers; ends before the pools
 };
 
 /// Fresh secrets from the kernel.

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "engine/dpdk.hpp"
+#include "engine/thread_sanitizer.hpp"
 
 namespace pollux::engine {
 
@@ -35,8 +36,14 @@ inline void reuse_for_sending(rte_mbuf& packet, size_t size) {
 }
 
 inline void release(std::span<rte_mbuf* const> packets) {
+    for (rte_mbuf* packet : packets) packet_leaves(packet);
     // The cast drops a const that DPDK's signature does not know.
     rte_pktmbuf_free_bulk(const_cast<rte_mbuf**>(packets.data()), static_cast<unsigned>(packets.size()));
+}
+
+inline void release(rte_mbuf* packet) {
+    packet_leaves(packet);
+    rte_pktmbuf_free(packet);
 }
 
 struct FreePool {

@@ -6,7 +6,7 @@
 namespace pollux::engine {
 
 using tcp::Instant;
-using tcp::wire::ArpPacket;
+using tcp::IpAddress;
 using tcp::wire::MacAddress;
 
 Neighbors::Neighbors(uint32_t capacity) : entries_(std::max<uint32_t>(capacity, 1)) {
@@ -14,17 +14,17 @@ Neighbors::Neighbors(uint32_t capacity) : entries_(std::max<uint32_t>(capacity, 
     released_.reserve(entries_.size() * pending_packets);
 }
 
-Neighbors::Entry* Neighbors::find(uint8_t interface, uint32_t v4) {
+Neighbors::Entry* Neighbors::find(uint8_t interface, const IpAddress& address) {
     for (uint32_t i = 0; i < in_use_; ++i) {
         Entry& entry = entries_[i];
-        if (entry.v4 == v4 && entry.interface == interface && entry.state != State::free) return &entry;
+        if (entry.address == address && entry.interface == interface && entry.state != State::free) return &entry;
     }
     return nullptr;
 }
 
 // A free entry, or the settled one that has been idle longest. One that is being asked for does not give way, so a
 // flood of unreachable destinations cannot push out the questions in flight.
-Neighbors::Entry* Neighbors::make(uint8_t interface, uint32_t v4, Instant now) {
+Neighbors::Entry* Neighbors::make(uint8_t interface, const IpAddress& address, Instant now) {
     Entry* chosen = nullptr;
     for (uint32_t i = 0; i < in_use_ && (!chosen || chosen->state != State::free); ++i) {
         Entry& entry = entries_[i];
@@ -36,7 +36,7 @@ Neighbors::Entry* Neighbors::make(uint8_t interface, uint32_t v4, Instant now) {
     *chosen = Entry{};
     chosen->state = State::incomplete;
     chosen->interface = interface;
-    chosen->v4 = v4;
+    chosen->address = address;
     chosen->used = now;
     return chosen;
 }
@@ -45,14 +45,14 @@ void Neighbors::ask(Entry& entry, Instant now) {
     entry.due = now + first_wait * (1 << entry.asked);
     ++entry.asked;
     note_due(entry.due);
-    const MacAddress to = entry.state == State::probing ? entry.mac : MacAddress::broadcast();
-    if (questions_.size() < questions_.capacity()) questions_.push_back({entry.interface, entry.v4, to});
+    const auto to = entry.state == State::probing ? std::optional{entry.mac} : std::nullopt;
+    if (questions_.size() < questions_.capacity()) questions_.push_back({entry.interface, entry.address, to});
 }
 
-Neighbors::Answer Neighbors::resolve(uint8_t interface, uint32_t v4, Instant now) {
-    Entry* entry = find(interface, v4);
+Neighbors::Answer Neighbors::resolve(uint8_t interface, const IpAddress& address, Instant now) {
+    Entry* entry = find(interface, address);
     if (!entry) {
-        entry = make(interface, v4, now);
+        entry = make(interface, address, now);
         if (!entry) return {Lookup::unreachable, {}};
         ask(*entry, now);
         return {Lookup::asking, {}};
@@ -79,8 +79,8 @@ Neighbors::Answer Neighbors::resolve(uint8_t interface, uint32_t v4, Instant now
     return {Lookup::unreachable, {}};
 }
 
-bool Neighbors::hold(uint8_t interface, uint32_t v4, rte_mbuf* packet, const tcp::FourTuple& flow) {
-    Entry* entry = find(interface, v4);
+bool Neighbors::hold(uint8_t interface, const IpAddress& address, rte_mbuf* packet, const tcp::FourTuple& flow) {
+    Entry* entry = find(interface, address);
     if (!entry || entry->state != State::incomplete || entry->waiting == pending_packets) return false;
     entry->packets[entry->waiting] = packet;
     entry->flows[entry->waiting] = flow;
@@ -103,22 +103,28 @@ void Neighbors::settle(Entry& entry, const MacAddress& mac, Instant now) {
     release(entry, mac);
 }
 
-bool Neighbors::learn(uint8_t interface, const ArpPacket& packet, Instant now) {
-    const MacAddress mac = packet.sender_mac();
+bool Neighbors::learn(uint8_t interface, const IpAddress& address, const MacAddress& mac, bool overrides,
+                      Instant now) {
     if (mac.is_multicast() || mac.is_unspecified()) return false;
-    Entry* entry = find(interface, packet.sender_v4());
+    Entry* entry = find(interface, address);
     if (!entry) return true;  // nobody asked: nothing to contradict and nothing to learn
     switch (entry->state) {
         case State::incomplete: settle(*entry, mac, now); return true;
         case State::reachable:
         case State::probing:
-            if (entry->mac != mac && now - entry->changed < change_hold) return false;
+            if (entry->mac != mac && (!overrides || now - entry->changed < change_hold)) return false;
             settle(*entry, mac, now);
             return true;
         case State::failed:
         case State::free: break;
     }
     return true;
+}
+
+void Neighbors::confirm(uint8_t interface, const IpAddress& address, Instant now) {
+    Entry* entry = find(interface, address);
+    if (entry && (entry->state == State::reachable || entry->state == State::probing))
+        settle(*entry, entry->mac, now);
 }
 
 void Neighbors::advance(Instant now) {

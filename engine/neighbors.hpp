@@ -1,6 +1,7 @@
-// Neighbors: the ARP cache (RFC 826, RFC 1122 section 2.3.2) of one worker. It says where a next hop is, keeps up to
-// three packets for each one that is being asked for, and decides whom to believe. It owns no packet format and no
-// clock: what has to be sent is a list of questions that the worker turns into frames.
+// Neighbors: the neighbour cache of one worker, for both families (ARP: RFC 826, RFC 1122 section 2.3.2; neighbour
+// discovery: RFC 4861 section 7). It says where a next hop is, keeps up to three packets for each one that is being
+// asked for, and decides whom to believe. It owns no packet format and no clock: what has to be sent is a list of
+// questions that the worker turns into frames, what comes in is handed to it as a fact that somebody claims.
 //
 //                 resolve()            reply                   60 s old and in use
 //      (none) ------------> incomplete -----> reachable --------------------> probing --- reply ---> reachable
@@ -8,7 +9,10 @@
 //                                +-- 3 questions, no answer --> failed <--------+      (failed: refused for 5 s)
 //
 // Whom to believe: an answer that nobody asked for teaches nothing. The address of a live entry may change, but not
-// twice within a second. The table is bounded; what does not fit is not reached, and what is idle longest gives way.
+// twice within a second, and not by an advertisement that does not claim to override (RFC 4861 section 7.2.5). The
+// table is bounded; what does not fit is not reached, and what is idle longest gives way.
+//
+// Answers reach one worker and are heard by all (exchange.hpp): each believes them by these same rules.
 #pragma once
 
 #include <array>
@@ -20,7 +24,7 @@
 #include "engine/interface.hpp"
 #include "tcp/segment.hpp"
 #include "tcp/time.hpp"
-#include "tcp/wire/arp.hpp"
+#include "tcp/wire/mac_address.hpp"
 
 struct rte_mbuf;
 
@@ -28,11 +32,11 @@ namespace pollux::engine {
 
 class Neighbors {
 public:
-    /// "Who has `target`?" To everybody, or to the one who had it.
+    /// "Who has `target`?" To all who may have it, or to the one who had it.
     struct Question {
         uint8_t interface;
-        uint32_t target;
-        tcp::wire::MacAddress to;
+        tcp::IpAddress target;
+        std::optional<tcp::wire::MacAddress> to;
     };
     /// A packet that waited: with its answer, or (mac unspecified) without one.
     struct Released {
@@ -49,13 +53,17 @@ public:
 
     explicit Neighbors(uint32_t capacity);
 
-    /// Where `v4` is; begins to ask when nobody knows.
-    Answer resolve(uint8_t interface, uint32_t v4, tcp::Instant now);
-    /// Keeps `packet` until `v4`, which is being asked for, has answered. False: three wait already; it stays the
-    /// caller's.
-    bool hold(uint8_t interface, uint32_t v4, rte_mbuf* packet, const tcp::FourTuple& flow);
-    /// What an ARP packet teaches. False: it contradicts what is known, too soon or unasked; nothing was learned.
-    bool learn(uint8_t interface, const tcp::wire::ArpPacket& packet, tcp::Instant now);
+    /// Where `address` is; begins to ask when nobody knows.
+    Answer resolve(uint8_t interface, const tcp::IpAddress& address, tcp::Instant now);
+    /// Keeps `packet` until `address`, which is being asked for, has answered. False: three wait already; it stays
+    /// the caller's.
+    bool hold(uint8_t interface, const tcp::IpAddress& address, rte_mbuf* packet, const tcp::FourTuple& flow);
+    /// Somebody says that `address` is at `mac`; `overrides`: also if it was elsewhere. False: it contradicts what is
+    /// known, too soon or without that claim, or is nobody's address; nothing was learned.
+    bool learn(uint8_t interface, const tcp::IpAddress& address, const tcp::wire::MacAddress& mac, bool overrides,
+               tcp::Instant now);
+    /// `address` says that it is still where it was.
+    void confirm(uint8_t interface, const tcp::IpAddress& address, tcp::Instant now);
     /// Asks again, gives up, ages.
     void advance(tcp::Instant now);
     /// When advance() has work next.
@@ -86,7 +94,7 @@ private:
         uint8_t interface = 0;
         uint8_t asked = 0;
         uint8_t waiting = 0;
-        uint32_t v4 = 0;
+        tcp::IpAddress address{};
         tcp::wire::MacAddress mac{};
         tcp::Instant due{};      // of the next question, of giving up, of ageing
         tcp::Instant changed{};  // when `mac` was last set
@@ -95,8 +103,8 @@ private:
         std::array<tcp::FourTuple, pending_packets> flows{};
     };
 
-    Entry* find(uint8_t interface, uint32_t v4);
-    Entry* make(uint8_t interface, uint32_t v4, tcp::Instant now);
+    Entry* find(uint8_t interface, const tcp::IpAddress& address);
+    Entry* make(uint8_t interface, const tcp::IpAddress& address, tcp::Instant now);
     void ask(Entry& entry, tcp::Instant now);
     void settle(Entry& entry, const tcp::wire::MacAddress& mac, tcp::Instant now);
     void release(Entry& entry, const tcp::wire::MacAddress& mac);

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "engine/dpdk.hpp"
+#include "engine/thread_sanitizer.hpp"
 
 namespace pollux::engine {
 
@@ -26,9 +27,12 @@ public:
     NicQueue(uint16_t port, uint16_t queue, bool wakes = false) : port_(port), queue_(queue), wakes_(wakes) {}
 
     uint16_t receive(std::span<rte_mbuf*> into) {
-        return rte_eth_rx_burst(port_, queue_, into.data(), static_cast<uint16_t>(into.size()));
+        const uint16_t count = rte_eth_rx_burst(port_, queue_, into.data(), static_cast<uint16_t>(into.size()));
+        for (uint16_t i = 0; i < count; ++i) packet_comes(into[i]);
+        return count;
     }
     uint16_t send(std::span<rte_mbuf*> packets) {
+        for (rte_mbuf* packet : packets) packet_leaves(packet);
         return rte_eth_tx_burst(port_, queue_, packets.data(), static_cast<uint16_t>(packets.size()));
     }
     uint16_t port() const { return port_; }

@@ -19,7 +19,7 @@
 namespace pollux::engine {
 
 struct Path {
-    std::array<std::byte, 18> header{};  // Ethernet, with a VLAN tag if there is one
+    std::array<std::byte, 18> header{};  // Ethernet of IPv4, with a VLAN tag if there is one; its last 2 bytes say so
     uint8_t header_size = 0;
     uint8_t interface = 0;
 };

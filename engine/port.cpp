@@ -7,6 +7,7 @@
 
 #include "engine/caught_log.hpp"
 #include "engine/sentence.hpp"
+#include "tcp/wire/nd.hpp"
 
 namespace pollux::engine {
 namespace {
@@ -47,7 +48,9 @@ Port::~Port() {
 void Port::set_up(std::span<rte_mempool* const> pools) {
     rte_eth_dev_info device{};
     check(rte_eth_dev_info_get(id_, &device), "does not describe itself");
+    driver_ = device.driver_name ? device.driver_name : "";
     check_queues(device);
+    spreads_ = is_trusted_to_spread(device);
     configure(device);
     set_up_queues(device, pools);
     set_mtu(device);
@@ -56,6 +59,7 @@ void Port::set_up(std::span<rte_mempool* const> pools) {
     wakes_ = rte_eth_dev_rx_intr_ctl_q_get_fd(id_, 0) >= 0;
     // Frames for other stations are of no use; not every virtual device can tell.
     rte_eth_promiscuous_disable(id_);
+    join_groups();
 }
 
 void Port::complain(const std::string& what) const {
@@ -133,6 +137,56 @@ void Port::set_up_queues(const rte_eth_dev_info& device, std::span<rte_mempool* 
         check(rte_eth_tx_queue_setup(id_, queue, tx_descriptors_, socket, &tx),
               "TX queue " + std::to_string(queue) + " with " + std::to_string(tx_descriptors_) + " descriptors");
     }
+}
+
+// IPv6 neighbours ask in groups: those of our addresses and that of all nodes must come through the device's filter.
+// A device that cannot filter groups lets all through, or none and says so.
+void Port::join_groups() {
+    if (interface_.networks_v6.empty()) return;
+    std::vector<rte_ether_addr> groups;
+    const auto join = [&](const tcp::IpAddress& group) {
+        rte_ether_addr address{};
+        std::copy_n(tcp::wire::multicast_mac(group).octets.begin(), 6, address.addr_bytes);
+        groups.push_back(address);
+    };
+    join(tcp::wire::all_nodes);
+    for (const config::Prefix& network : interface_.networks_v6) join(tcp::wire::solicited_node(network.address));
+    if (rte_eth_dev_set_mc_addr_list(id_, groups.data(), static_cast<uint32_t>(groups.size())) == 0) return;
+    rte_eth_allmulticast_enable(id_);
+}
+
+bool Port::is_trusted_to_spread(const rte_eth_dev_info& device) const {
+    switch (settings_.rss) {
+        case config::Rss::software: return false;
+        case config::Rss::automatic: return Ownership::is_trusted_driver(driver_);
+        case config::Rss::device: break;
+    }
+    if (queues_ > 1 && device.flow_type_rss_offloads == 0) {
+        complain("asked for rss = \"device\", the driver " + driver_ +
+                 " has no receive-side scaling; \"software\" serves it");
+    }
+    return true;
+}
+
+Ownership Port::ownership(const tcp::SipKey& key) const {
+    if (!spreads_) return Ownership::software(queues_, key);
+    rte_eth_dev_info device{};
+    rte_eth_dev_info_get(id_, &device);
+    std::vector<uint8_t> device_key(std::max<size_t>(device.hash_key_size, Ownership::device_key_size));
+    rte_eth_rss_conf hash{};
+    hash.rss_key = device_key.data();
+    hash.rss_key_len = static_cast<uint8_t>(device_key.size());
+    if (rte_eth_dev_rss_hash_conf_get(id_, &hash) != 0) device_key.clear();
+    std::vector<rte_eth_rss_reta_entry64> groups((device.reta_size + RTE_ETH_RETA_GROUP_SIZE - 1u) /
+                                                 RTE_ETH_RETA_GROUP_SIZE);
+    for (rte_eth_rss_reta_entry64& group : groups) group.mask = ~uint64_t{0};
+    std::vector<uint16_t> table;
+    if (!groups.empty() && rte_eth_dev_rss_reta_query(id_, groups.data(), device.reta_size) == 0) {
+        for (uint16_t i = 0; i < device.reta_size; ++i) {
+            table.push_back(groups[i / RTE_ETH_RETA_GROUP_SIZE].reta[i % RTE_ETH_RETA_GROUP_SIZE]);
+        }
+    }
+    return Ownership::device(queues_, device_key, std::move(table));
 }
 
 void Port::set_mtu(const rte_eth_dev_info& device) {

@@ -13,6 +13,7 @@
 #include "config/settings.hpp"
 #include "engine/dpdk.hpp"
 #include "engine/interface.hpp"
+#include "engine/ownership.hpp"
 
 namespace pollux::engine {
 
@@ -36,6 +37,9 @@ public:
     uint16_t rx_descriptors() const { return rx_descriptors_; }
     uint16_t tx_descriptors() const { return tx_descriptors_; }
     bool verifies_checksums() const { return verifies_; }
+    /// How its packets find the worker that owns their flow. `key`: of the software's function, equal for all ports.
+    Ownership ownership(const tcp::SipKey& key) const;
+    const std::string& driver() const { return driver_; }
     /// Whether its queues raise receive interrupts.
     bool wakes() const { return wakes_; }
     rte_eth_stats stats() const;
@@ -49,6 +53,8 @@ private:
     void set_up_queues(const rte_eth_dev_info& device, std::span<rte_mempool* const> pools);
     void set_mtu(const rte_eth_dev_info& device);
     void set_mac();
+    void join_groups();
+    bool is_trusted_to_spread(const rte_eth_dev_info& device) const;
     [[noreturn]] void complain(const std::string& what) const;
     void check(int result, const std::string& what) const;
 
@@ -58,6 +64,8 @@ private:
     uint16_t id_ = 0;
     uint16_t queues_;
     uint16_t rx_descriptors_, tx_descriptors_;
+    std::string driver_;
+    bool spreads_ = false;  // by the setting or by its driver, whole flows come to one queue
     bool verifies_ = false;
     bool wakes_ = false;
 };

@@ -4,7 +4,8 @@
 //
 // Received packets are released last, because the application reads from them and the stack copies what is left
 // unread when transmit() begins. A worker owns its queues' share of everything: neighbours, paths, backlogs. It
-// shares nothing and locks nothing. Time is handed in: a test calls turn() with Instants of its own.
+// shares nothing and locks nothing; what belongs to another worker goes there through the rings of exchange.hpp. Time
+// is handed in: a test calls turn() with Instants of its own.
 //
 // `work` in turn()'s answer is what DESIGN calls work: something received, expired, sent or raised, or a frame
 // refused or a timer due that the next turn must see. When there is none for a while, whoever calls turn() may sleep
@@ -21,8 +22,10 @@
 
 #include "engine/dpdk.hpp"
 #include "engine/egress.hpp"
+#include "engine/exchange.hpp"
 #include "engine/ingress.hpp"
 #include "engine/interface.hpp"
+#include "engine/local_addresses.hpp"
 #include "engine/mbuf.hpp"
 #include "engine/neighbors.hpp"
 #include "engine/nic_queue.hpp"
@@ -50,8 +53,9 @@ struct WorkerSettings {
     uint32_t neighbors = 256;
     uint32_t paths = 4096;
     IcmpPolicy icmp{};
-    bool announces = true;  // this worker's gratuitous ARP speaks for the machine
+    bool announces = true;  // this worker's probes and announcements of our addresses speak for the machine
     uint64_t seed = 1;
+    Crossing crossing{};  // to the other workers
 };
 
 template <PacketQueue Queue, Application App>
@@ -67,17 +71,21 @@ public:
           counters_(counters),
           paths_(settings.paths, settings.seed),
           neighbors_(settings.neighbors),
+          addresses_(interfaces),
+          side_(settings.crossing.side),
           egress_(interfaces, paths_, neighbors_, counters, pool, transmit_batch),
-          ingress_(paths_, neighbors_, egress_, counters, settings.icmp,
-                   receive_burst * static_cast<uint32_t>(interfaces.size())),
+          ingress_(paths_, neighbors_, addresses_, egress_, counters, settings.icmp, settings.crossing,
+                   2 * receive_burst * static_cast<uint32_t>(interfaces.size())),
           out_(transmit_batch),
-          received_(size_t{receive_burst} * interfaces.size()),
+          received_(2 * size_t{receive_burst} * interfaces.size()),
+          speaks_(settings.announces),
           announcements_(settings.announces ? announcements : 0) {}
 
     /// One turn; whether there was work.
     bool turn(tcp::Instant now) {
         out_.reset(egress_.reserve());
         if (announcements_ != 0 && now >= announce_at_) announce(now);
+        advance_addresses(now);
 
         const std::span<rte_mbuf*> received = receive(now);
         if (!ingress_.segments().empty()) stack_.input(ingress_.segments(), now, out_);
@@ -103,9 +111,12 @@ public:
         std::optional<tcp::Instant> due = stack_.next_due(now);
         earlier(due, app_.next_due());
         earlier(due, neighbors_.next_due());
+        earlier(due, addresses_.next_due());
         if (announcements_ != 0) earlier(due, announce_at_);
         return due;
     }
+    /// Whether other workers have handed something over that the next turn will find.
+    bool has_pending() const { return side_ && side_->waiting(); }
 
     /// DESIGN section 6, draining: no new connection, and the application lets go of what it has.
     void begin_drain(tcp::Instant now) {
@@ -132,7 +143,8 @@ private:
         if (other && (!due || *other < *due)) due = other;
     }
 
-    // One burst of each queue, read by ingress; what is left of them to release.
+    // One burst of each queue and what other workers have handed over, read by ingress; what is left of it to
+    // release.
     std::span<rte_mbuf*> receive(tcp::Instant now) {
         ingress_.begin();
         size_t count = 0;
@@ -142,7 +154,26 @@ private:
             if (arrived != 0) ingress_.read(burst.first(arrived), interfaces_[i], now);
             count += arrived;
         }
+        if (side_) count += receive_handed_over(std::span{received_}.subspan(count), now);
         return std::span{received_}.first(count);
+    }
+
+    size_t receive_handed_over(std::span<rte_mbuf*> room, tcp::Instant now) {
+        side_->flush(counters_);
+        side_->hear([&](const LinkNews& news) { ingress_.hear(news, interfaces_, now); });
+        const auto burst = room.first(receive_burst * interfaces_.size());
+        const size_t arrived = side_->take(burst);
+        if (arrived != 0) ingress_.read_handed_over(burst.first(arrived), interfaces_, now);
+        return arrived;
+    }
+
+    void advance_addresses(tcp::Instant now) {
+        if (addresses_.begin(now) && speaks_) {
+            for (const Interface& interface : interfaces_) egress_.probe(interface, addresses_);
+        }
+        if (addresses_.advance(now) && speaks_) {
+            for (const Interface& interface : interfaces_) egress_.announce_v6(interface, addresses_);
+        }
     }
 
     void announce(tcp::Instant now) {
@@ -158,11 +189,14 @@ private:
     tcp::Counters& counters_;
     Paths paths_;
     Neighbors neighbors_;
+    LocalAddresses addresses_;
+    Exchange::Side* side_;
     Egress egress_;
     Ingress ingress_;
     tcp::TxBatch out_;
     std::vector<rte_mbuf*> received_;
-    uint8_t announcements_;
+    bool speaks_;
+    uint8_t announcements_;  // of IPv4 addresses, still to be made
     tcp::Instant announce_at_{};
 };
 

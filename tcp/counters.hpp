@@ -37,6 +37,10 @@ enum class Tally : uint8_t {
     challenge_acks_limited,
     stateless_replies_dropped,
     unread_bytes_rolled_back,  // accepted in this turn, unread, and no chunk to keep them: not acknowledged
+    handed_over,               // packets given to the worker that owns their flow
+    taken_over,                // packets of our flows that other workers received
+    link_news_lost,            // what a neighbour said and another worker had no room for
+    duplicate_addresses,       // addresses of ours that another station uses (RFC 4862 section 5.4)
     events_lost,               // must stay 0: the event list is sized for a whole turn
     count,
 };

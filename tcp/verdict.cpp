@@ -16,6 +16,7 @@ constexpr std::array<VerdictInfo, verdict_count> verdict_list{{
     {Verdict::fin, Tone::normal, "fin", "ended the peer's half of the connection"},
     {Verdict::time_wait_reopened, Tone::normal, "time_wait_reopened", "newer SYN took over a tuple in TIME-WAIT"},
     {Verdict::arp, Tone::normal, "arp", "ARP, read or answered"},
+    {Verdict::neighbor_discovery, Tone::normal, "neighbor_discovery", "IPv6 neighbour discovery, read or answered"},
     {Verdict::icmp_echo, Tone::normal, "icmp_echo", "ping, answered"},
     {Verdict::path_notice, Tone::normal, "path_notice", "ICMP error, handed to the connection it quotes"},
     {Verdict::old_data, Tone::peer, "old_data", "all of it had been received before"},
@@ -51,9 +52,13 @@ constexpr std::array<VerdictInfo, verdict_count> verdict_list{{
     {Verdict::bad_icmp, Tone::attack, "bad_icmp", "ICMP that is cut short or damaged; dropped"},
     {Verdict::icmp_ignored, Tone::foreign, "icmp_ignored", "ICMP that asks nothing of us"},
     {Verdict::bad_arp, Tone::attack, "bad_arp", "ARP that is cut short, damaged or a lie; dropped"},
+    {Verdict::bad_neighbor_discovery, Tone::attack, "bad_neighbor_discovery",
+     "IPv6 neighbour discovery that is damaged, from beyond the link or a lie; dropped"},
+    {Verdict::bad_extension_header, Tone::attack, "bad_extension_header",
+     "IPv6 extension headers that are too many, damaged or demand it; dropped"},
     {Verdict::not_our_address, Tone::foreign, "not_our_address", "IP packet for somebody else"},
     {Verdict::not_our_frame, Tone::foreign, "not_our_frame", "Ethernet frame for somebody else"},
-    {Verdict::unknown_ethertype, Tone::foreign, "unknown_ethertype", "neither IPv4 nor ARP"},
+    {Verdict::unknown_ethertype, Tone::foreign, "unknown_ethertype", "neither IPv4, IPv6 nor ARP"},
     {Verdict::unknown_protocol, Tone::foreign, "unknown_protocol", "neither TCP nor ICMP"},
     {Verdict::half_open_full, Tone::ours, "half_open_full", "SYN dropped: all half-open records in use"},
     {Verdict::table_full, Tone::ours, "table_full", "dropped: connection table full"},
@@ -62,6 +67,7 @@ constexpr std::array<VerdictInfo, verdict_count> verdict_list{{
     {Verdict::icmp_limited, Tone::ours, "icmp_limited", "ping not answered: rate limit"},
     {Verdict::draining, Tone::ours, "draining", "SYN dropped: the engine is shutting down"},
     {Verdict::no_room_to_answer, Tone::ours, "no_room_to_answer", "no answer sent: the device is busy"},
+    {Verdict::handover_full, Tone::ours, "handover_full", "dropped: its flow's worker does not keep up"},
 }};
 
 constexpr std::array<TallyInfo, tally_count> tally_list{{
@@ -90,6 +96,10 @@ constexpr std::array<TallyInfo, tally_count> tally_list{{
     {Tally::challenge_acks_limited, "challenge_acks_limited", "challenge ACKs withheld by the limit"},
     {Tally::stateless_replies_dropped, "stateless_replies_dropped", "SYN-ACKs and ACKs lost to a full batch"},
     {Tally::unread_bytes_rolled_back, "unread_bytes_rolled_back", "unread bytes given back to the peer: no chunk"},
+    {Tally::handed_over, "handed_over", "packets given to the worker that owns their flow"},
+    {Tally::taken_over, "taken_over", "packets of our flows that other workers received"},
+    {Tally::link_news_lost, "link_news_lost", "news of neighbours that another worker had no room for"},
+    {Tally::duplicate_addresses, "duplicate_addresses", "addresses of ours found in use by another station; not used"},
     {Tally::events_lost, "events_lost", "events that found no place; must stay 0"},
 }};
 

@@ -20,6 +20,7 @@ enum class Verdict : uint8_t {
     fin,                 // ended the peer's half of the connection
     time_wait_reopened,  // newer SYN took over a tuple in TIME-WAIT
     arp,                 // ARP, read or answered
+    neighbor_discovery,  // neighbour solicitation or advertisement (RFC 4861), read or answered
     icmp_echo,           // answered
     path_notice,         // ICMP error handed to the connection it quotes
     // The peer's doing, or the network's.
@@ -57,6 +58,8 @@ enum class Verdict : uint8_t {
     bad_icmp,
     icmp_ignored,
     bad_arp,
+    bad_neighbor_discovery,  // damaged, from beyond the link (hop limit below 255), or a lie
+    bad_extension_header,    // IPv6 extension headers: too many, out of bounds, or one that demands the drop
     // Not for us.
     not_our_address,
     not_our_frame,
@@ -70,6 +73,7 @@ enum class Verdict : uint8_t {
     icmp_limited,       // would have been answered; rate limit
     draining,           // SYN while the engine shuts down
     no_room_to_answer,  // stateless answer refused: the transmit batch is full
+    handover_full,      // for another worker, whose ring is full
     count,
 };
 inline constexpr size_t verdict_count = static_cast<size_t>(Verdict::count);

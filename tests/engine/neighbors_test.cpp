@@ -17,12 +17,10 @@ constexpr MacAddress other_mac{{0x02, 0, 0, 0, 0, 0x33}};
 
 class Cache : public ::testing::Test {
 protected:
-    bool says(uint32_t v4, const MacAddress& mac) {
-        Bytes body(ArpPacket::wire_size);
-        tcp::wire::write_arp(body, ArpOperation::reply, mac, v4, our_mac, our_v4);
-        return neighbors_.learn(0, *ArpPacket::parse(body), now_);
+    bool says(uint32_t v4, const MacAddress& mac, bool overrides = true) {
+        return neighbors_.learn(0, tcp::IpAddress::from_v4(v4), mac, overrides, now_);
     }
-    Neighbors::Answer resolve(uint32_t v4) { return neighbors_.resolve(0, v4, now_); }
+    Neighbors::Answer resolve(uint32_t v4) { return neighbors_.resolve(0, tcp::IpAddress::from_v4(v4), now_); }
     size_t questions() {
         const size_t count = neighbors_.questions().size();
         neighbors_.clear_output();
@@ -41,8 +39,8 @@ TEST_F(Cache, AsksOnceAndLearnsTheAnswer) {
     EXPECT_EQ(resolve(peer_v4).what, Lookup::asking);
     EXPECT_EQ(resolve(peer_v4).what, Lookup::asking);
     ASSERT_EQ(neighbors_.questions().size(), 1u);
-    EXPECT_TRUE(neighbors_.questions()[0].to.is_broadcast());
-    EXPECT_EQ(neighbors_.questions()[0].target, peer_v4);
+    EXPECT_EQ(neighbors_.questions()[0].to, std::nullopt) << "to everybody";
+    EXPECT_EQ(neighbors_.questions()[0].target, tcp::IpAddress::from_v4(peer_v4));
     EXPECT_TRUE(says(peer_v4, peer_mac));
     EXPECT_EQ(resolve(peer_v4).what, Lookup::known);
     EXPECT_EQ(resolve(peer_v4).mac, peer_mac);
@@ -61,6 +59,42 @@ TEST_F(Cache, ALiveEntryMayMoveButNotTwiceInASecond) {
     time_passes(1s);
     EXPECT_TRUE(says(peer_v4, other_mac));
     EXPECT_EQ(resolve(peer_v4).mac, other_mac);
+}
+
+TEST_F(Cache, AnAdvertisementThatDoesNotOverrideMovesNobodyButAnswersAQuestion) {  // RFC 4861 section 7.2.5
+    resolve(peer_v4);
+    EXPECT_TRUE(says(peer_v4, peer_mac, false));
+    EXPECT_EQ(resolve(peer_v4).mac, peer_mac);
+    time_passes(2s);
+    EXPECT_FALSE(says(peer_v4, other_mac, false));
+    EXPECT_EQ(resolve(peer_v4).mac, peer_mac);
+    EXPECT_TRUE(says(peer_v4, other_mac, true));
+    EXPECT_EQ(resolve(peer_v4).mac, other_mac);
+}
+
+TEST_F(Cache, AConfirmationKeepsAnAddressThatIsKnownAndTeachesNoOther) {
+    const auto peer = tcp::IpAddress::from_v4(peer_v4);
+    resolve(peer_v4);
+    neighbors_.confirm(0, peer, now_);
+    EXPECT_EQ(resolve(peer_v4).what, Lookup::asking);
+    says(peer_v4, peer_mac);
+    neighbors_.clear_output();
+    time_passes(60s);
+    resolve(peer_v4);  // old and in use: asked directly
+    EXPECT_EQ(questions(), 1u);
+    neighbors_.confirm(0, peer, now_);
+    time_passes(59s);
+    EXPECT_EQ(resolve(peer_v4).mac, peer_mac);
+    EXPECT_EQ(questions(), 0u) << "fresh again";
+}
+
+TEST_F(Cache, TheFamiliesDoNotMeet) {
+    const auto v6 = *tcp::IpAddress::parse("fe80::c000:202");
+    resolve(peer_v4);
+    EXPECT_EQ(neighbors_.resolve(0, v6, now_).what, Lookup::asking);
+    EXPECT_TRUE(neighbors_.learn(0, v6, other_mac, true, now_));
+    EXPECT_EQ(resolve(peer_v4).what, Lookup::asking);
+    EXPECT_EQ(neighbors_.resolve(0, v6, now_).mac, other_mac);
 }
 
 TEST_F(Cache, AGroupAddressIsNobodys) {
@@ -150,9 +184,7 @@ protected:
         egress_->serve_neighbors(now_);
     }
     void answers(uint32_t v4, const MacAddress& mac) {
-        Bytes body(ArpPacket::wire_size);
-        tcp::wire::write_arp(body, ArpOperation::reply, mac, v4, our_mac, our_v4);
-        neighbors_.learn(0, *ArpPacket::parse(body), now_);
+        neighbors_.learn(0, tcp::IpAddress::from_v4(v4), mac, true, now_);
         egress_->serve_neighbors(now_);
     }
     std::vector<Bytes> frames() {

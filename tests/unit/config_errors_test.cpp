@@ -140,6 +140,8 @@ TEST(ConfigErrors, ChoiceNamesTheChoices) {
               R"(a.toml:7: found the string "sleep" for engine.idle, expected one of "auto", "spin", "adaptive")");
     EXPECT_EQ(sentence(port + "checksum_offload = \"on\"\n" + listen),
               R"(a.toml:4: found the string "on" for port.checksum_offload, expected one of "auto", "off")");
+    EXPECT_EQ(sentence(port + "rss = \"hardware\"\n" + listen),
+              R"(a.toml:4: found the string "hardware" for port.rss, expected one of "auto", "device", "software")");
 }
 
 TEST(ConfigErrors, DeviceIsAPciAddressOrAVirtualDevice) {
@@ -158,17 +160,46 @@ TEST(ConfigErrors, DeviceIsAPciAddressOrAVirtualDevice) {
             << bad;
 }
 
-TEST(ConfigErrors, AddressesCarryAPrefixAndAreIpv4) {
+TEST(ConfigErrors, AddressesCarryAPrefix) {
     const std::string expected =
-        R"( for port.addresses, expected an IPv4 address with its prefix, such as "192.0.2.1/24")";
-    for (const std::string bad : {"192.0.2.1", "192.0.2.1/33", "192.0.2.1/0", "192.0.2/24", "2001:db8::1/64"})
+        R"( for port.addresses, expected an address with its prefix, such as "192.0.2.1/24" or "2001:db8::1/64")";
+    for (const std::string bad : {"192.0.2.1", "192.0.2.1/33", "192.0.2.1/0", "192.0.2/24", "2001:db8::1",
+                                  "2001:db8::1/129", "2001:db8::1/0", "::ffff:192.0.2.1/96", "2001:db8::g/64"})
         EXPECT_EQ(sentence("[[port]]\ndevice = \"net_ring0\"\naddresses = [\"" + bad + "\"]\n" + listen),
                   "a.toml:3: found the string \"" + bad + "\"" + expected);
-    for (const std::string bad : {"192.0.2.0/24", "192.0.2.255/24", "127.0.0.1/8", "224.0.0.1/24", "240.0.0.1/8"}) {
+    for (const std::string bad : {"192.0.2.0/24", "192.0.2.255/24", "127.0.0.1/8", "224.0.0.1/24", "240.0.0.1/8",
+                                  "2001:db8::/64", "::1/128", "::/64", "ff02::1/64"}) {
         EXPECT_EQ(sentence("[[port]]\ndevice = \"net_ring0\"\naddresses = [\"" + bad + "\"]\n" + listen),
                   "a.toml:1: found the address \"" + bad +
                       "\" of port.addresses, expected the address of one host on its network");
     }
+}
+
+TEST(ConfigErrors, Ipv6AddressesOfAllKindsAreTaken) {
+    EXPECT_EQ(sentence("[[port]]\ndevice = \"net_ring0\"\naddresses = [\"2001:db8::1/64\", \"fe80::1/64\", "
+                       "\"2001:db8:1::/127\", \"192.0.2.1/24\"]\ngateway_v6 = \"fe80::fe\"\n[[listen]]\n"
+                       "address = \"2001:db8::1\"\nport = 80\n"),
+              "");
+}
+
+TEST(ConfigErrors, GatewaysAreOfTheirFamilyAndOnTheLink) {
+    EXPECT_EQ(
+        sentence(port + "gateway = \"fe80::1\"\n" + listen),
+        R"(a.toml:4: found the string "fe80::1" for port.gateway, expected an IPv4 address such as "192.0.2.1")");
+    EXPECT_EQ(
+        sentence(port + "gateway_v6 = \"192.0.2.254\"\n" + listen),
+        R"(a.toml:4: found the string "192.0.2.254" for port.gateway_v6, expected an IPv6 address such as "fe80::1")");
+    EXPECT_EQ(
+        sentence(port + "gateway_v6 = \"2001:db8::fe\"\n" + listen),
+        R"(a.toml:1: found the gateway "2001:db8::fe" outside the port's networks, expected an address inside "192.0.2.1/24")");
+}
+
+TEST(ConfigErrors, Ipv6WantsAnMtuOf1280) {
+    const std::string six = "[[port]]\ndevice = \"net_ring0\"\naddresses = [\"2001:db8::1/64\"]\n";
+    EXPECT_EQ(sentence(six + "mtu_bytes = 1279\n" + listen),
+              "a.toml:1: found port.mtu_bytes = 1279 with an IPv6 address, expected at least 1280");
+    EXPECT_EQ(sentence(six + "mtu_bytes = 1280\n" + listen), "");
+    EXPECT_EQ(sentence(port + "mtu_bytes = 576\n" + listen), "");
 }
 
 TEST(ConfigErrors, MacAddressIsUnicast) {

@@ -59,13 +59,16 @@ icmp_replies_per_second = 7
 
 [[port]]
 device = "0000:3b:00.0"
-addresses = ["192.0.2.1/24", "198.51.100.1/31"]
+addresses = ["192.0.2.1/24", "198.51.100.1/31", "2001:db8::1/64"]
 gateway = "192.0.2.254"
+gateway_v6 = "fe80::fe"
+duplicate_address_detection = false
 mtu_bytes = 9000
 mac = "02:00:00:00:00:0a"
 rx_descriptors = 256
 tx_descriptors = 512
 checksum_offload = "off"
+rss = "software"
 
 [[port]]
 device = "net_tap0,iface=x"
@@ -147,14 +150,18 @@ TEST(ConfigLoad, EveryKeyReachesItsMember) {
     ASSERT_EQ(s.ports.size(), 2u);
     const Port& port = s.ports[0];
     EXPECT_TRUE(port.is_pci());
-    ASSERT_EQ(port.addresses.size(), 2u);
+    ASSERT_EQ(port.addresses.size(), 3u);
     EXPECT_EQ(port.addresses[1].to_string(), "198.51.100.1/31");
+    EXPECT_EQ(port.addresses[2].to_string(), "2001:db8::1/64");
     EXPECT_EQ(port.gateway->to_string(), "192.0.2.254");
+    EXPECT_EQ(port.gateway_v6->to_string(), "fe80::fe");
+    EXPECT_FALSE(port.duplicate_address_detection);
     EXPECT_EQ(port.mtu_bytes, 9000);
     EXPECT_EQ(port.mac->to_string(), "02:00:00:00:00:0a");
     EXPECT_EQ(port.rx_descriptors, 256);
     EXPECT_EQ(port.tx_descriptors, 512);
     EXPECT_EQ(port.checksum_offload, ChecksumOffload::off);
+    EXPECT_EQ(port.rss, Rss::software);
     EXPECT_EQ(port.source.to_string(), "a.toml:14");
     EXPECT_EQ(s.listens[0].address.to_string(), "192.0.2.1");
     EXPECT_EQ(s.listens[0].port, 8080);

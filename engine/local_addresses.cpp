@@ -1,0 +1,37 @@
+#include "engine/local_addresses.hpp"
+
+#include <algorithm>
+
+namespace pollux::engine {
+
+LocalAddresses::LocalAddresses(std::span<const Interface> interfaces) : interfaces_(interfaces) {
+    for (const Interface& interface : interfaces) {
+        const State first = interface.detects_duplicates ? State::tentative : State::usable;
+        states_.emplace_back(interface.networks_v6.size(), first);
+    }
+}
+
+bool LocalAddresses::begin(tcp::Instant now) {
+    if (begun_) return false;
+    begun_ = true;
+    const bool any = std::any_of(interfaces_.begin(), interfaces_.end(),
+                                 [](const Interface& interface) { return !interface.networks_v6.empty(); });
+    if (any) due_ = now + wait;
+    return any;
+}
+
+bool LocalAddresses::advance(tcp::Instant now) {
+    if (!due_ || now < *due_) return false;
+    due_.reset();
+    for (auto& states : states_) std::replace(states.begin(), states.end(), State::tentative, State::usable);
+    return true;
+}
+
+bool LocalAddresses::object(const Interface& interface, const tcp::IpAddress& v6) {
+    const auto place = interface.index_of(v6);
+    if (!place || states_[interface.index][*place] != State::tentative) return false;
+    states_[interface.index][*place] = State::duplicate;
+    return true;
+}
+
+}  // namespace pollux::engine

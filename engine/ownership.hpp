@@ -1,0 +1,70 @@
+// Ownership: which worker a flow belongs to. Each flow has one owner; nobody else ever looks it up.
+//
+//   single     there is one worker
+//   device     the device's receive-side scaling spreads whole flows, and the queue is the owner. Its hash is known
+//   in
+//              software too (Toeplitz, with the device's key and table) for packets that it cannot hash by our tuple:
+//              ICMP errors, which quote it
+//   software   the device spreads packets as it likes (or not at all); the worker that receives one computes the
+//   owner,
+//              a keyed function of the tuple, and hands the packet over
+//
+// The owner is decided before anything is looked up, so before any RST is considered. Which kind serves a port is the
+// setting `rss`; "auto" believes only drivers that are known to hash both addresses and both ports of TCP.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "tcp/segment.hpp"
+#include "tcp/siphash.hpp"
+
+namespace pollux::engine {
+
+class Ownership {
+public:
+    enum class Kind : uint8_t { single, device, software };
+
+    /// One worker owns everything.
+    Ownership() = default;
+    static Ownership software(uint32_t workers, const tcp::SipKey& key);
+    /// `key`: 40 bytes or more of the device's hash key. `table`: the queue of each hash value modulo its size. With
+    /// either empty the device's hash is not known, and what needs it stays where it came in.
+    static Ownership device(uint32_t workers, std::span<const uint8_t> key, std::vector<uint16_t> table);
+
+    Kind kind() const { return kind_; }
+    uint32_t workers() const { return workers_; }
+    /// Whether a worker may receive segments of other workers' flows.
+    bool must_be_computed() const { return kind_ == Kind::software; }
+
+    /// The owner of `flow`, seen from our side. `receiver`: who has it now, the answer if nobody can tell.
+    uint32_t owner_of(const tcp::FourTuple& flow, uint32_t receiver) const {
+        if (kind_ == Kind::software) {
+            return static_cast<uint32_t>((tcp::siphash_1_3(key_, flow) >> 32) * workers_ >> 32);
+        }
+        return kind_ == Kind::single ? 0 : owner_by_device(flow, receiver);
+    }
+
+    /// Whether packets of this driver come to the queue of their whole tuple, as its documentation says.
+    static bool is_trusted_driver(std::string_view driver);
+
+    static constexpr size_t device_key_size = 40;  // what a tuple of IPv6 needs
+
+private:
+    uint32_t owner_by_device(const tcp::FourTuple& flow, uint32_t receiver) const;
+
+    Kind kind_ = Kind::single;
+    uint32_t workers_ = 1;
+    tcp::SipKey key_{};
+    bool hash_known_ = false;
+    std::array<uint8_t, device_key_size> device_key_{};
+    std::vector<uint16_t> table_;
+};
+
+/// "one worker", "device", "software".
+std::string_view to_string(Ownership::Kind kind);
+
+}  // namespace pollux::engine
