@@ -1,19 +1,36 @@
 #include "engine/idle.hpp"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <rte_interrupts.h>
 #include <sys/epoll.h>
 #include <sys/prctl.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
 
 namespace pollux::engine {
 
+namespace {
+
+// net_tap learns of packets by a signal to its process, and looks at no descriptor before it. The signal must interrupt
+// the thread that reads the queue: on another one it would come too late for the turn that the descriptor has woken, and
+// the packet would wait for the end of the next sleep.
+void signal_this_thread(const NicQueue& queue) {
+    const int fd = rte_eth_dev_rx_intr_ctl_q_get_fd(queue.port(), queue.queue());
+    if (fd < 0 || (fcntl(fd, F_GETFL) & O_ASYNC) == 0) return;
+    const f_owner_ex owner{F_OWNER_TID, gettid()};
+    fcntl(fd, F_SETOWN_EX, &owner);
+}
+
+}  // namespace
+
 void Idle::watch(std::span<const NicQueue> queues) {
     queues_ = queues;
     interrupts_ = false;
+    for (const NicQueue& queue : queues) signal_this_thread(queue);
     if (kind_ == Kind::spin) return;
     prctl(PR_SET_TIMERSLACK, 1'000UL);  // ns; the default 50 us would double a short sleep
     if (queues.empty()) return;
