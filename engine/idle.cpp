@@ -19,6 +19,7 @@ namespace {
 // the thread that reads the queue: on another one it would come too late for the turn that the descriptor has woken, and
 // the packet would wait for the end of the next sleep.
 void signal_this_thread(const NicQueue& queue) {
+    if (!queue.wakes()) return;
     const int fd = rte_eth_dev_rx_intr_ctl_q_get_fd(queue.port(), queue.queue());
     if (fd < 0 || (fcntl(fd, F_GETFL) & O_ASYNC) == 0) return;
     const f_owner_ex owner{F_OWNER_TID, gettid()};

@@ -60,7 +60,7 @@ private:
     uint32_t workers_ = 1;
     tcp::SipKey key_{};
     bool hash_known_ = false;
-    std::array<uint8_t, device_key_size> device_key_{};
+    alignas(4) std::array<uint8_t, device_key_size> device_key_{};  // read in words
     std::vector<uint16_t> table_;
 };
 

@@ -42,7 +42,9 @@ inline constexpr MacAddress gateway_mac{{0x02, 0, 0, 0, 0, 0xfe}};
 inline constexpr uint32_t our_v4 = 0xc000'0201;
 inline constexpr uint32_t peer_v4 = 0xc000'0202;
 inline constexpr uint32_t gateway_v4 = 0xc000'02fe;
-inline constexpr uint32_t far_v4 = 0xc633'6407;  // 198.51.100.7
+inline constexpr uint32_t far_v4 = 0xc633'6407;                   // 198.51.100.7
+inline constexpr tcp::IpAddress our_v6{{0x2001'0db8, 0, 0, 1}};   // 2001:db8::1
+inline constexpr tcp::IpAddress peer_v6{{0x2001'0db8, 0, 0, 2}};  // 2001:db8::2
 
 inline engine::Interface test_interface() {
     engine::Interface made;
@@ -115,7 +117,8 @@ inline Bytes tcp_frame(const Segment& segment, const FrameOptions& options = {})
     Bytes packet(tcp::wire::headers_size(segment) + segment.payload.size());
     const auto emitted = tcp::wire::emit(segment, packet);
     EXPECT_EQ(emitted.status, tcp::wire::EmitStatus::ok);
-    return ethernet(options, tcp::wire::EtherType::ipv4, packet);
+    const bool v4 = segment.flow.local_addr.is_v4();
+    return ethernet(options, v4 ? tcp::wire::EtherType::ipv4 : tcp::wire::EtherType::ipv6, packet);
 }
 
 inline tcp::FourTuple peer_flow(uint16_t port = 40000, uint32_t from = peer_v4, uint32_t to = our_v4) {
