@@ -112,5 +112,21 @@ TEST(Endpoint, PrintsIpv6InBrackets) {
     EXPECT_EQ((Endpoint{IpAddress::parse("2001:db8::1").value(), 443}.to_string()), "[2001:db8::1]:443");
 }
 
+TEST(IpAddress, LinkLocalAndSolicitedNodeRangesEndWhereTheyShould) {
+    const auto link_local = [](const char* text) { return IpAddress::parse(text)->is_link_local(); };
+    for (const auto* text : {"fe80::", "fe80::1", "febf:ffff::", "169.254.0.0", "169.254.255.255"}) {
+        EXPECT_TRUE(link_local(text)) << text;
+    }
+    for (const auto* text : {"fe7f:ffff::", "fec0::", "::", "2001:db8::fe80", "169.253.255.255", "169.255.0.0"}) {
+        EXPECT_FALSE(link_local(text)) << text;
+    }
+    const auto solicited = [](const char* text) { return IpAddress::parse(text)->is_solicited_node(); };
+    EXPECT_TRUE(solicited("ff02::1:ff00:0"));
+    EXPECT_TRUE(solicited("ff02::1:ffff:ffff"));
+    for (const auto* text : {"ff02::1:fe00:0", "ff02::2:ff00:0", "ff02::1:1:ff00:0", "ff05::1:ff00:0", "ff02::1"}) {
+        EXPECT_FALSE(solicited(text)) << text;
+    }
+}
+
 }  // namespace
 }  // namespace pollux::tcp

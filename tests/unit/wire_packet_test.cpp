@@ -27,6 +27,16 @@ Segment request() {
     return segment;
 }
 
+// The same request over IPv6.
+Segment request_v6() {
+    Segment segment = request();
+    segment.flow.local_addr = IpAddress::parse("2001:db8::2").value();
+    segment.flow.remote_addr = IpAddress::parse("2001:db8::1").value();
+    return segment;
+}
+
+size_t ip_header_of(std::span<const std::byte> packet) { return packet[0] >> 4 == std::byte{6} ? 40 : 20; }
+
 Bytes packet_of(const Segment& segment) {
     Bytes bytes(headers_size(segment) + segment.payload.size());
     const Emitted emitted = emit(segment, bytes);
@@ -35,22 +45,25 @@ Bytes packet_of(const Segment& segment) {
     return bytes;
 }
 
-// Makes both checksums right again after a change.
+// Makes the checksums right again after a change.
 void repair(Bytes& packet) {
-    const size_t header = size_t(packet[0] & std::byte{15}) * 4;
-    store_be16(packet.data() + 10, 0);
-    store_be16(packet.data() + 10, checksum_of(sum_of(std::span(packet).first(header))));
+    const bool v6 = packet[0] >> 4 == std::byte{6};
+    const size_t header = v6 ? 40 : size_t(packet[0] & std::byte{15}) * 4;
+    if (!v6) {
+        store_be16(packet.data() + 10, 0);
+        store_be16(packet.data() + 10, checksum_of(sum_of(std::span(packet).first(header))));
+    }
     const auto tcp = std::span(packet).subspan(header);
-    const uint64_t pseudo = uint64_t{load_be32(packet.data() + 12)} + load_be32(packet.data() + 16) + 6 + tcp.size();
+    const auto addresses = v6 ? std::span(packet).subspan(8, 32) : std::span(packet).subspan(12, 8);
     store_be16(tcp.data() + 16, 0);
-    store_be16(tcp.data() + 16, checksum_of(pseudo + sum_of(tcp)));
+    store_be16(tcp.data() + 16, checksum_of(uint64_t{6} + tcp.size() + sum_of(addresses) + sum_of(tcp)));
 }
 
 ParseResult result_of(std::span<const std::byte> packet, ChecksumTrust trust = ChecksumTrust::verify_all) {
     return parse(packet, trust).result;
 }
 
-// A segment with anything that may be sent; its payload borrows from `payload`.
+// A segment of either family with anything that may be sent; its payload borrows from `payload`.
 Segment random_segment(std::mt19937& random, std::span<const std::byte> payload) {
     const auto u32 = [&random] { return static_cast<uint32_t>(random()); };
     Segment segment{.flow = {IpAddress::from_v4(u32()), IpAddress::from_v4(u32()), static_cast<uint16_t>(u32()),
@@ -60,6 +73,10 @@ Segment random_segment(std::mt19937& random, std::span<const std::byte> payload)
                     .window = u32() & 0xffff,
                     .payload = payload.first(random() % (payload.size() + 1)),
                     .flags = Flags(u32() & 0xff)};
+    if (u32() % 2 == 0) {
+        segment.flow.local_addr = {{0x2001'0db8 | u32(), u32(), u32(), u32()}};
+        segment.flow.remote_addr = {{0xfe80'0000 | u32(), u32(), u32(), u32()}};
+    }
     segment.ecn = Ecn(u32() & 3);
     segment.ttl = static_cast<uint8_t>(u32());
     segment.traffic_class = static_cast<uint8_t>(u32() & 63);
@@ -168,10 +185,36 @@ TEST(Packet, HeaderLooksLikeRfc9293OnTheWire) {
     const Bytes payload = random_bytes(random, 10);
     for (int i = 0; i < 1000; ++i) {
         const Bytes bytes = packet_of(random_segment(random, payload));
-        EXPECT_EQ(bytes[32] & std::byte{0x0f}, std::byte{0});
-        EXPECT_EQ(load_be16(bytes.data() + 38), 0);
+        const size_t ip = ip_header_of(bytes);
+        EXPECT_EQ(bytes[ip + 12] & std::byte{0x0f}, std::byte{0});
+        EXPECT_EQ(load_be16(bytes.data() + ip + 18), 0);
+        if (ip == 40) continue;
         EXPECT_EQ(load_be32(bytes.data() + 4), 0x4000u);  // identification 0, Don't Fragment
     }
+}
+
+TEST(Packet, HeaderLooksLikeRfc8200OnTheWire) {
+    Segment segment = request_v6();
+    segment.present = Present::none;
+    segment.timestamps = {};
+    segment.flags = Flags::ack;
+    segment.ttl = 63;
+    segment.traffic_class = 10;
+    segment.ecn = Ecn::ect0;
+    const Bytes packet = packet_of(segment);
+    ASSERT_EQ(packet.size(), 60u);
+    // The checksum: 2 * (2001 + 0db8) + 2 + 1 of the addresses, 0014 + 0006, then 9c40 + 0050 + ffff + fff0 + 1234 +
+    // 5678 + 5010 + ffff: 4b0c9 in all, folded b0cd.
+    const std::array<unsigned, 60> expected{
+        0x62, 0xa0, 0x00, 0x00, 0x00, 0x14, 0x06, 63,                                                 //
+        0x20, 0x01, 0x0d, 0xb8, 0,    0,    0,    0,    0,    0,    0,    0,    0,    0,    0,    2,  //
+        0x20, 0x01, 0x0d, 0xb8, 0,    0,    0,    0,    0,    0,    0,    0,    0,    0,    0,    1,  //
+        0x9c, 0x40, 0x00, 0x50, 0xff, 0xff, 0xff, 0xf0, 0x12, 0x34, 0x56, 0x78, 0x50, 0x10, 0xff, 0xff,
+        0x4f, 0x32, 0x00, 0x00};
+    for (size_t i = 0; i < expected.size(); ++i) EXPECT_EQ(unsigned(packet[i]), expected[i]) << "byte " << i;
+    const auto received = parse(packet, ChecksumTrust::verify_all);
+    ASSERT_EQ(received.result, ParseResult::ok);
+    expect_same(segment, received.segment);
 }
 
 TEST(Packet, WindowIsUnsignedAndNeverWraps) {
@@ -200,16 +243,17 @@ TEST(Packet, EveryTruncationIsRefusedWithoutReadingBeyondIt) {
                 EXPECT_EQ(result_of(cut, trust), ParseResult::truncated) << size;
             }
             // The same cut with an IP length that fits: TCP has to notice.
-            if (size < 20) continue;
+            const size_t ip = ip_header_of(whole);
+            if (size < ip) continue;
             Bytes shorter(cut.begin(), cut.end());
-            store_be16(shorter.data() + 2, static_cast<uint16_t>(size));
+            store_be16(shorter.data() + (ip == 20 ? 2 : 4), static_cast<uint16_t>(ip == 20 ? size : size - ip));
             const auto placed = guard.hold(shorter);
             EXPECT_NE(result_of(placed), ParseResult::ok) << size;
             const auto trusting = parse(placed, ChecksumTrust::all_verified);
-            const size_t tcp_header = size_t(whole[32]) >> 4 << 2;
-            if (size < 40) {
+            const size_t tcp_header = size_t(whole[ip + 12]) >> 4 << 2;
+            if (size < ip + 20) {
                 EXPECT_EQ(trusting.result, ParseResult::truncated);
-            } else if (size < 20 + tcp_header) {
+            } else if (size < ip + tcp_header) {
                 EXPECT_EQ(trusting.result, ParseResult::bad_tcp_header);
             } else {
                 EXPECT_EQ(trusting.result, ParseResult::ok);
@@ -224,7 +268,10 @@ TEST(Packet, EverySingleBitFlipIsRefused) {
     const Bytes payload = random_bytes(random, 101);
     for (int i = 0; i < 50; ++i) {
         const Bytes whole = packet_of(random_segment(random, payload));
+        const bool v6 = ip_header_of(whole) == 40;
         for (size_t bit = 0; bit < whole.size() * 8; ++bit) {
+            // No checksum covers IPv6's traffic class, flow label and hop limit.
+            if (v6 && (bit / 8 == 7 || (bit / 8 < 4 && bit / 4 != 1))) continue;
             Bytes flipped = whole;
             flipped[bit / 8] ^= std::byte(1u << bit % 8);
             EXPECT_NE(result_of(flipped), ParseResult::ok) << bit;
@@ -304,6 +351,41 @@ TEST(Packet, EachRefusalHasItsName) {
     EXPECT_EQ(result_of(packet), ParseResult::bad_ip_header);
 }
 
+TEST(Packet, EachRefusalOverIpv6HasItsName) {
+    RecordProperty("row", "ATK-23");
+    const Bytes good = packet_of(request_v6());
+    // `extension` goes between the headers as the extension header of type `type`.
+    const auto behind = [&good](unsigned type, std::array<unsigned, 8> extension) {
+        Bytes packet = good;
+        packet[6] = std::byte(type);
+        for (size_t i = 0; i < 8; ++i) packet.insert(packet.begin() + 40 + long(i), std::byte(extension[i]));
+        store_be16(packet.data() + 4, static_cast<uint16_t>(packet.size() - 40));
+        return packet;
+    };
+    // Extension headers are no part of what the checksum covers (RFC 8200 section 8.1).
+    const auto passed = behind(60, {6, 0, 1, 4, 0, 0, 0, 0});
+    const auto received = parse(passed, ChecksumTrust::verify_all);
+    ASSERT_EQ(received.result, ParseResult::ok);
+    expect_same(request_v6(), received.segment);
+    EXPECT_EQ(result_of(behind(44, {6, 0, 0, 0, 1, 2, 3, 4})), ParseResult::ok);  // atomic
+    EXPECT_EQ(result_of(behind(44, {6, 0, 0, 1, 1, 2, 3, 4})), ParseResult::fragment);
+    EXPECT_EQ(result_of(behind(43, {6, 0, 0, 1, 0, 0, 0, 0})), ParseResult::source_routed);
+    EXPECT_EQ(result_of(behind(60, {6, 0, 0xc2, 4, 0, 0, 0, 0})), ParseResult::bad_ip_header);
+    EXPECT_EQ(result_of(behind(60, {17, 0, 1, 4, 0, 0, 0, 0})), ParseResult::not_tcp);
+    EXPECT_EQ(result_of(behind(60, {59, 0, 1, 4, 0, 0, 0, 0})), ParseResult::not_tcp);
+    for (const size_t at : {size_t{8}, size_t{24}}) {
+        Bytes packet = good;
+        store_address(packet.data() + at, IpAddress::from_v4(0xc000'0201));
+        repair(packet);
+        EXPECT_EQ(result_of(packet), ParseResult::mapped_address);
+    }
+    Bytes packet = good;
+    packet[57] ^= std::byte{1};
+    EXPECT_EQ(result_of(packet), ParseResult::bad_tcp_checksum);
+    EXPECT_EQ(result_of(packet, ChecksumTrust::ip_verified), ParseResult::bad_tcp_checksum);
+    EXPECT_EQ(result_of(packet, ChecksumTrust::tcp_verified), ParseResult::ok);
+}
+
 // The good packet with IP options in front of TCP.
 Bytes with_ip_options(std::initializer_list<unsigned> options) {
     const Bytes good = packet_of(request());
@@ -347,24 +429,26 @@ TEST(Packet, DeviceGetsThePseudoHeaderSum) {
         Bytes packet(software.size());
         ASSERT_EQ(emit(segment, packet, ChecksumMode::device).size, packet.size());
         // What the device does: sum TCP from its first byte, the field included, and complement.
-        const auto tcp = std::span(packet).subspan(20);
+        const size_t ip = ip_header_of(packet);
+        const auto tcp = std::span(packet).subspan(ip);
         store_be16(tcp.data() + 16, checksum_of(sum_of(tcp)));
         EXPECT_EQ(result_of(packet), ParseResult::ok);
 
         ASSERT_EQ(emit(segment, packet, ChecksumMode::device_segmentation).size, packet.size());
-        EXPECT_EQ(load_be16(packet.data() + 10), 0);
-        const uint64_t addresses = uint64_t{segment.flow.local_addr.v4()} + segment.flow.remote_addr.v4();
-        EXPECT_EQ(load_be16(packet.data() + 36), fold(addresses + 6));
+        EXPECT_TRUE(ip == 40 || load_be16(packet.data() + 10) == 0);
+        const auto addresses = ip == 20 ? std::span(packet).subspan(12, 8) : std::span(packet).subspan(8, 32);
+        EXPECT_EQ(load_be16(tcp.data() + 16), fold(uint64_t{sum_of(addresses)} + 6));
     }
 }
 
 TEST(Packet, EmitNamesWhatItCannotDo) {
     Segment segment = request();
     Bytes room(70'000);
-    const Bytes payload(65'536 - 52);
-    segment.payload = payload;
+    const Bytes payload(65'536 - 32);
+    segment.payload = std::span(payload).first(65'536 - 52);
     EXPECT_EQ(emit(segment, room).status, EmitStatus::too_long);
-    EXPECT_EQ(emit_headers(segment, payload.size(), 0, room, ChecksumMode::device).status, EmitStatus::too_long);
+    EXPECT_EQ(emit_headers(segment, segment.payload.size(), 0, room, ChecksumMode::device).status,
+              EmitStatus::too_long);
     segment.payload = std::span(payload).first(65'535 - 52);
     EXPECT_EQ(emit(segment, room).size, 65'535u);
     segment.payload = std::span(payload).first(10);
@@ -379,7 +463,11 @@ TEST(Packet, EmitNamesWhatItCannotDo) {
     EXPECT_EQ(emit(segment, room).status, EmitStatus::mixed_families);
     EXPECT_EQ(emit_headers(segment, 10, 0, room, ChecksumMode::device).status, EmitStatus::mixed_families);
     segment.flow.remote_addr = IpAddress::parse("2001:db8::2").value();
-    EXPECT_EQ(emit(segment, room).status, EmitStatus::ok);
+    // Over IPv6 the length is the payload's (RFC 8200 section 3).
+    segment.payload = std::span(payload).first(65'535 - 32);
+    EXPECT_EQ(emit(segment, room).size, 65'575u);
+    segment.payload = payload;
+    EXPECT_EQ(emit(segment, room).status, EmitStatus::too_long);
 }
 
 TEST(Packet, RandomBytesAreReadToAnEndAndNeverOutside) {
