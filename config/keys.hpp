@@ -108,4 +108,22 @@ void describe(Io& io, Route& route) {
     io.text("content_type", route.content_type, plain_text("a media type such as \"text/html\"", 1));
 }
 
+template <class Io>
+void describe(Io& io, Test& test) {
+    io.flag("enabled", test.enabled);
+    io.count("seed", test.seed, 0, UINT32_MAX);
+}
+
+template <class Io>
+void describe(Io& io, Impairment& impairment) {
+    using namespace std::chrono_literals;
+    io.text("loss", impairment.loss_ppm, percent());
+    io.text("duplication", impairment.duplication_ppm, percent());
+    io.text("reordering", impairment.reordering_ppm, percent());
+    io.text("corruption", impairment.corruption_ppm, percent());
+    io.text("delay", impairment.delay, duration(0s, 10s));
+    io.text("jitter", impairment.jitter, duration(0s, 10s));
+    io.text("reorder_by", impairment.reorder_by, duration(1us, 10s));
+}
+
 }  // namespace pollux::config

@@ -211,6 +211,24 @@ void read_tcp(const toml::table* table, const std::string& file, Settings& setti
     reader.reject_unknown_keys();
 }
 
+/// Damage on purpose has to be asked for twice: a key that was left behind by a test must not reach production unseen.
+void read_test(const toml::table* table, const std::string& file, Settings& settings) {
+    if (table == nullptr) return;
+    Reader reader{*table, Source{file, table->source().begin.line}, "[test]"};
+    describe(reader, settings.test);
+    read_table(reader.table("receive"), file, "[test.receive]", settings.test.receive);
+    read_table(reader.table("send"), file, "[test.send]", settings.test.send);
+    reader.reject_unknown_keys();
+    if (settings.test.enabled) return;
+    for (const auto& [key, node] : *table) {
+        if (key.str() == "enabled") continue;
+        throw SettingsError(Source{file, node.source().begin.line}.to_string() + ": found test." +
+                            std::string{key.str()} +
+                            " without test.enabled = true, expected both or neither: what stands in [test] damages "
+                            "packets on purpose");
+    }
+}
+
 /// What the file leaves open but follows from what it says.
 void complete(Settings& settings, const std::string& file) {
     for (Listen& listen : settings.listens)
@@ -242,6 +260,7 @@ Settings load_text(std::string_view document, const std::string& name) {
     read_tcp(reader.table("tcp"), name, settings);
     read_table(reader.table("http"), name, "[http]", settings.http);
     settings.routes = read_tables<Route>(reader.tables("route"), name, "[[route]]");
+    read_test(reader.table("test"), name, settings);
     reader.reject_unknown_keys();
     complete(settings, name);
     check(settings, name);

@@ -50,6 +50,27 @@ std::string with_unit(uint64_t value, const Unit* units, size_t count) {
     return "0";
 }
 
+constexpr uint32_t ppm_per_percent = 10'000;
+
+/// "0.5%": digits, at most four more behind a point, the sign.
+std::optional<uint32_t> read_percent(std::string_view text) {
+    if (!text.ends_with('%')) return std::nullopt;
+    text.remove_suffix(1);
+    const size_t point = std::min(text.find('.'), text.size());
+    const auto whole = number(text.substr(0, point));
+    if (!whole || *whole > 100) return std::nullopt;
+    uint64_t ppm = *whole * ppm_per_percent;
+    if (point != text.size()) {
+        std::string decimals{text.substr(point + 1)};
+        if (decimals.empty() || decimals.size() > 4) return std::nullopt;
+        decimals.resize(4, '0');
+        const auto fraction = number(decimals);
+        if (!fraction) return std::nullopt;
+        ppm += *fraction;
+    }
+    return ppm <= 100 * ppm_per_percent ? std::optional{static_cast<uint32_t>(ppm)} : std::nullopt;
+}
+
 std::optional<std::vector<uint16_t>> read_cores(std::string_view text) {
     constexpr uint64_t most = 127;  // DPDK's RTE_MAX_LCORE - 1
     std::vector<uint16_t> cores;
@@ -188,6 +209,15 @@ std::string size_to_string(uint64_t bytes) {
     return text == "0" ? "0B" : text;
 }
 
+std::string percent_to_string(uint32_t ppm) {
+    std::string text = std::to_string(ppm / ppm_per_percent);
+    if (const uint32_t rest = ppm % ppm_per_percent; rest != 0) {
+        const std::string digits = std::to_string(ppm_per_percent + rest).substr(1);  // leading zeros kept
+        text += "." + digits.substr(0, digits.find_last_not_of('0') + 1);
+    }
+    return text + "%";
+}
+
 Notation<tcp::Duration> duration(tcp::Duration low, tcp::Duration high) {
     return {"a duration from " + in_quotes(to_string(low)) + " to " + in_quotes(to_string(high)) +
                 " in us, ms, s, min or h",
@@ -219,6 +249,11 @@ Notation<uint32_t> memory_mb(uint32_t high) {
                 return static_cast<uint32_t>(*bytes >> 20);
             },
             [](const uint32_t& mb) { return size_to_string(uint64_t{mb} << 20); }};
+}
+
+Notation<uint32_t> percent() {
+    return {R"(a share from "0%" to "100%" with at most four decimals, such as "0.5%")", read_percent,
+            [](const uint32_t& ppm) { return percent_to_string(ppm); }};
 }
 
 Notation<std::string> device() {

@@ -28,6 +28,8 @@ Notation<tcp::Duration> duration(tcp::Duration low, tcp::Duration high);
 Notation<uint32_t> size(uint64_t low, uint64_t high);
 /// The same in whole MiB; "0B" is allowed and means "not said".
 Notation<uint32_t> memory_mb(uint32_t high);
+/// A share from "0%" to "100%" with up to four decimals, in parts per million.
+Notation<uint32_t> percent();
 Notation<std::string> device();
 Notation<std::vector<uint16_t>> core_list();
 Notation<Prefix> prefix();
@@ -50,5 +52,7 @@ std::string in_quotes(std::string_view text);
 std::string to_string(tcp::Duration value);
 /// The largest unit that divides evenly: 262144 is "256KiB".
 std::string size_to_string(uint64_t bytes);
+/// 25000 is "2.5%".
+std::string percent_to_string(uint32_t ppm);
 
 }  // namespace pollux::config

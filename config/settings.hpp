@@ -2,7 +2,8 @@
 // a TOML file; tests and examples may fill one by hand. Nothing here knows TOML, DPDK or HTTP, and nothing changes
 // while the engine runs.
 //
-// Tables of the file: [eal], [engine], [[port]], [[listen]], [tcp] with [tcp.capacity], [http], [[route]].
+// Tables of the file: [eal], [engine], [[port]], [[listen]], [tcp] with [tcp.capacity], [http], [[route]], and [test] with
+// [test.receive] and [test.send].
 // A `Source` says where a thing was written, so that a start-up error can name file and line as the loader does.
 #pragma once
 
@@ -123,6 +124,26 @@ struct Route {
     bool operator==(const Route&) const = default;
 };
 
+/// What happens to packets of one direction, on purpose; shares in parts per million.
+struct Impairment {
+    uint32_t loss_ppm = 0;
+    uint32_t duplication_ppm = 0;
+    uint32_t reordering_ppm = 0;  // held back, so that later ones overtake
+    uint32_t corruption_ppm = 0;  // one bit flipped, anywhere in the frame
+    tcp::Duration delay{0};
+    tcp::Duration jitter{0};          // added to the delay, from 0 to this; nobody overtakes by it
+    tcp::Duration reorder_by{2'000};  // how long a reordered packet is held back beyond the others
+    bool operator==(const Impairment&) const = default;
+};
+
+/// [test]: a bad network between every port and its device, for tests. The same seed and packets give the same damage.
+struct Test {
+    bool enabled = false;  // nothing else may be said without it
+    uint32_t seed = 1;
+    Impairment receive, send;
+    bool operator==(const Test&) const = default;
+};
+
 struct Settings {
     Eal eal;
     Engine engine;
@@ -131,6 +152,7 @@ struct Settings {
     tcp::StackSettings tcp;  // `mtu` comes from the port, `wall_clock_at_zero_us` from the clock: not in the file
     Http http;
     std::vector<Route> routes;
+    Test test;
     Source tcp_source;
     bool operator==(const Settings&) const = default;
 };

@@ -65,6 +65,11 @@ std::string to_toml(const Settings& settings) {
     write(out, "[tcp.capacity]", settings.tcp.capacity);
     write(out, "[http]", settings.http);
     for (const Route& route : settings.routes) write(out, "[[route]]", route);
+    if (settings.test.enabled) {  // otherwise there is nothing to say, and nothing may be said
+        write(out, "[test]", settings.test);
+        write(out, "[test.receive]", settings.test.receive);
+        write(out, "[test.send]", settings.test.send);
+    }
     return out;
 }
 

@@ -84,6 +84,13 @@ rte_mbuf* Egress::take() {
     return packet;
 }
 
+void Egress::drop(Backlog& backlog) {
+    counters_.add(tcp::Tally::sent_without_link, backlog.frames.size());
+    release(backlog.frames);
+    backlog.frames.clear();
+    backlog.refusals = 0;
+}
+
 size_t Egress::backlog() const {
     size_t waiting = 0;
     for (const Backlog& backlog : backlogs_) waiting += backlog.frames.size();

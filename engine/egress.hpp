@@ -6,6 +6,9 @@
 // tells the next turn's TxBatch how much may come, so that nothing encoded is ever dropped for lack of room. The
 // packets for that are taken from the pool before the turn begins.
 //
+// A device without a link (memif before its peer has come, and after it has gone) takes nothing, and keeping frames for it
+// would keep the worker awake and the drain waiting: they are lost, and counted, as on a cable that is not plugged in.
+//
 // Control frames (ARP, neighbour discovery, ICMP) share the backlog but never its last half.
 #pragma once
 
@@ -59,18 +62,28 @@ public:
         if (backlog.frames.empty()) return 0;
         const uint16_t taken = queue.send(backlog.frames);
         backlog.frames.erase(backlog.frames.begin(), backlog.frames.begin() + taken);
+        backlog.refusals = taken != 0 ? 0 : backlog.refusals + 1;
+        if constexpr (requires { queue.has_link(); }) {
+            // A full ring is the usual reason; the device is asked only when it lasts.
+            if (backlog.refusals >= refusals_of_a_dead_link && !queue.has_link()) drop(backlog);
+        }
         return taken;
     }
     /// Frames that wait for their queue.
     size_t backlog() const;
+    /// Empty packets kept ready for the next turn.
+    size_t ready() const { return stash_.size(); }
     uint64_t frames_encoded() const { return encoded_; }
 
 private:
     struct Backlog {
         std::vector<rte_mbuf*> frames;  // reserved at start; its erase() is the one place that moves frames
+        uint32_t refusals = 0;          // in a row, of all frames
     };
+    static constexpr uint32_t refusals_of_a_dead_link = 1'000;  // turns; well below a millisecond of them
 
     rte_mbuf* take();
+    void drop(Backlog& backlog);
     void encode_one(const tcp::TxBatch& batch, const tcp::TxSegment& segment, tcp::Instant now);
     void give_up(rte_mbuf* packet, const tcp::FourTuple& flow);
     void encode_unresolved(const tcp::Segment& segment, rte_mbuf* packet, tcp::Instant now);

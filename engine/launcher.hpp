@@ -22,6 +22,7 @@
 #include "engine/clock.hpp"
 #include "engine/drain.hpp"
 #include "engine/idle.hpp"
+#include "engine/impaired_queue.hpp"
 #include "engine/machine.hpp"
 #include "engine/published.hpp"
 #include "engine/worker.hpp"
@@ -63,6 +64,7 @@ struct Status {
     bool draining = false;
     tcp::Counters counters{};
     tcp::PoolUse pools{};
+    uint64_t packets = 0;  // taken from the packet pools: in the devices' rings and in hand
     typename ReportOf<App>::type report{};
 };
 
@@ -99,6 +101,7 @@ private:
     struct Snapshot {
         tcp::Counters counters{};
         tcp::PoolUse pools{};
+        uint64_t packets = 0;
         typename ReportOf<App>::type report{};
     };
     static constexpr tcp::Duration publish_interval = std::chrono::milliseconds{100};
@@ -111,9 +114,15 @@ private:
             machine_.listen_all(stack);
             App app{make_app_(
                 WorkerContext{index, machine_.workers(), stack, settings_, machine_.clock().wall_at_zero_us()})};
-            Worker<NicQueue, App> worker{machine_.queues(index), machine_.interfaces(),          stack, app, counters,
-                                         machine_.pool(index),   machine_.worker_settings(index)};
-            loop(index, worker, stack, app, counters);
+            if (!settings_.test.enabled) {
+                run_worker(index, machine_.queues(index), stack, app, counters);
+            } else {
+                std::vector<ImpairedQueue<NicQueue>> queues;
+                for (const NicQueue& queue : machine_.queues(index)) {
+                    queues.emplace_back(queue, settings_.test, index, static_cast<uint32_t>(queues.size()), counters);
+                }
+                run_worker(index, std::move(queues), stack, app, counters);
+            }
         } catch (...) {
             if (!failed_.exchange(true)) failure_ = std::current_exception();
             Signals::request_end();
@@ -121,13 +130,26 @@ private:
         }
     }
 
+    template <class Queue>
+    void run_worker(uint32_t index, std::vector<Queue> queues, tcp::Stack& stack, App& app, tcp::Counters& counters) {
+        Worker<Queue, App> worker{std::move(queues),    machine_.interfaces(),          stack, app, counters,
+                                  machine_.pool(index), machine_.worker_settings(index)};
+        loop(index, worker, stack, app, counters);
+    }
+
     template <class W>
     void loop(uint32_t index, W& worker, tcp::Stack& stack, App& app, tcp::Counters& counters) {
         const Clock clock = machine_.clock();
         Idle idle{machine_.idle_kind(), machine_.waker(index)};
-        idle.watch(worker.queues());
+        const std::vector<NicQueue> watched = machine_.queues(index);
+        idle.watch(watched);
         Drain drain{settings_.engine.drain_timeout};
         tcp::Instant publish_at{};
+        const auto publish = [&] {
+            // Those that egress keeps ready come and go with the turn.
+            const uint64_t packets = rte_mempool_in_use_count(&machine_.pool(index)) - worker.egress().ready();
+            published_[index].write({counters, stack.pool_use(), packets, ReportOf<App>::of(app)});
+        };
         running_.fetch_add(1, std::memory_order_release);
         while (true) {
             const tcp::Instant now = clock.now();
@@ -136,7 +158,7 @@ private:
                 if (may_stop(drain, worker, requests, now)) break;
             }
             if (now >= publish_at) {
-                published_[index].write({counters, stack.pool_use(), ReportOf<App>::of(app)});
+                publish();
                 publish_at = now + publish_interval;
             }
             if (worked) {
@@ -146,7 +168,7 @@ private:
                     now, [&](tcp::Instant at) { return worker.next_due(at); }, [&] { return worker.has_pending(); });
             }
         }
-        published_[index].write({counters, stack.pool_use(), ReportOf<App>::of(app)});
+        publish();
     }
 
     // A worker that is done goes on handing over what comes to its queues, until all are done.
@@ -175,6 +197,7 @@ private:
             if (!published.read(snapshot)) continue;
             status.counters += snapshot.counters;
             add(status.pools, snapshot.pools);
+            status.packets += snapshot.packets;
             status.report += snapshot.report;
         }
         options_.on_status(status);

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <stdexcept>
 
+#include "engine/impaired_queue.hpp"
 #include "engine/sentence.hpp"
 
 namespace pollux::engine {
@@ -108,7 +109,8 @@ Machine::Machine(const config::Settings& settings, const std::function<void(cons
 void Machine::make_pools() {
     size_t descriptors = 0;
     for (const config::Port& port : settings_.ports) descriptors += size_t{port.rx_descriptors} + port.tx_descriptors;
-    constexpr size_t in_hand = 2 * transmit_batch;
+    size_t in_hand = 2 * transmit_batch;
+    if (settings_.test.enabled) in_hand += settings_.ports.size() * 2 * ImpairedDirection::capacity;
     const size_t on_their_way = (lcores().size() - 1) * Exchange::ring_packets;  // to other workers
     if (settings_.engine.packet_buffers < descriptors + in_hand + on_their_way) {
         throw std::runtime_error("engine.packet_buffers is " + std::to_string(settings_.engine.packet_buffers) +
@@ -126,9 +128,15 @@ void Machine::make_ports(const std::function<void(const std::string&)>& on_notic
     for (const PacketPool& pool : pools_) pools.push_back(pool.get());
     if (settings_.ports.empty()) throw std::runtime_error("no [[port]] is configured: there is nothing to serve on");
     stack_settings_.mtu = UINT16_MAX;
+    port_settings_ = settings_.ports;
+    if (settings_.test.enabled) {
+        // What is damaged behind the device's back must not be summed by it afterwards, nor called good by it before.
+        for (config::Port& port : port_settings_) port.checksum_offload = config::ChecksumOffload::off;
+        if (on_notice) on_notice(describe(settings_.test));
+    }
     for (size_t i = 0; i < settings_.ports.size(); ++i) {
         ports_.push_back(
-            std::make_unique<Port>(settings_.ports[i], i, pools, eal_.last_words(), wants_log(settings_.eal)));
+            std::make_unique<Port>(port_settings_[i], i, pools, eal_.last_words(), wants_log(settings_.eal)));
         interfaces_.push_back(ports_.back()->interface());
         stack_settings_.mtu = std::min(stack_settings_.mtu, settings_.ports[i].mtu_bytes);
         const std::chrono::seconds patience{settings_.ports[i].is_pci() ? 5 : 0};

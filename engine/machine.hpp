@@ -103,6 +103,7 @@ private:
     tcp::Secrets secrets_;
     tcp::StackSettings stack_settings_;
     std::vector<PacketPool> pools_;  // outlive the ports, whose rings hold packets
+    std::vector<config::Port> port_settings_;  // as the ports get them
     std::vector<std::unique_ptr<Port>> ports_;
     std::vector<Interface> interfaces_;
     std::vector<Ownership> owners_;  // of each interface

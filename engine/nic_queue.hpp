@@ -35,6 +35,11 @@ public:
         for (rte_mbuf* packet : packets) packet_leaves(packet);
         return rte_eth_tx_burst(port_, queue_, packets.data(), static_cast<uint16_t>(packets.size()));
     }
+    /// Asks the device, which may take its time.
+    bool has_link() const {
+        rte_eth_link link{};
+        return rte_eth_link_get_nowait(port_, &link) != 0 || link.link_status == RTE_ETH_LINK_UP;
+    }
     uint16_t port() const { return port_; }
     uint16_t queue() const { return queue_; }
     bool wakes() const { return wakes_; }

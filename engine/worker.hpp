@@ -83,6 +83,9 @@ public:
 
     /// One turn; whether there was work.
     bool turn(tcp::Instant now) {
+        if constexpr (queue_has_time) {
+            for (Queue& queue : queues_) queue.set_time(now);
+        }
         out_.reset(egress_.reserve());
         if (announcements_ != 0 && now >= announce_at_) announce(now);
         advance_addresses(now);
@@ -113,6 +116,9 @@ public:
         earlier(due, neighbors_.next_due());
         earlier(due, addresses_.next_due());
         if (announcements_ != 0) earlier(due, announce_at_);
+        if constexpr (queue_has_time) {
+            for (const Queue& queue : queues_) earlier(due, queue.next_due());
+        }
         return due;
     }
     /// Whether other workers have handed something over that the next turn will find.
@@ -126,6 +132,11 @@ public:
     /// Whether no connection is left and nothing waits to be sent.
     bool is_drained() const {
         const tcp::PoolUse use = stack_.pool_use();
+        if constexpr (queue_has_time) {
+            for (const Queue& queue : queues_) {
+                if (queue.unsent() != 0) return false;
+            }
+        }
         return use.connections == 0 && use.half_open == 0 && egress_.backlog() == 0 && !stack_.has_work();
     }
     /// RST to every connection that is left; the next turns send them.
@@ -136,6 +147,8 @@ public:
     const Paths& paths() const { return paths_; }
 
 private:
+    // Queues that hold packets back have a clock of their own (impaired_queue.hpp).
+    static constexpr bool queue_has_time = requires(Queue& queue, tcp::Instant now) { queue.set_time(now); };
     static constexpr uint8_t announcements = 2;  // RFC 5227 section 2.3: ANNOUNCE_NUM
     static constexpr tcp::Duration announce_interval = std::chrono::seconds{2};
 

@@ -41,6 +41,18 @@ enum class Tally : uint8_t {
     taken_over,                // packets of our flows that other workers received
     link_news_lost,            // what a neighbour said and another worker had no room for
     duplicate_addresses,       // addresses of ours that another station uses (RFC 4862 section 5.4)
+    // [test] of the settings: what was done to packets on purpose (engine/impaired_queue.hpp).
+    impaired_received_lost,
+    impaired_received_duplicated,
+    impaired_received_reordered,
+    impaired_received_corrupted,
+    impaired_received_overflowed,  // dropped because too many were being held back
+    impaired_sent_lost,
+    impaired_sent_duplicated,
+    impaired_sent_reordered,
+    impaired_sent_corrupted,
+    impaired_sent_overflowed,
+    sent_without_link,         // frames dropped: the device takes nothing and has no link
     events_lost,               // must stay 0: the event list is sized for a whole turn
     count,
 };

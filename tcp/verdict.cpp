@@ -100,6 +100,17 @@ constexpr std::array<TallyInfo, tally_count> tally_list{{
     {Tally::taken_over, "taken_over", "packets of our flows that other workers received"},
     {Tally::link_news_lost, "link_news_lost", "news of neighbours that another worker had no room for"},
     {Tally::duplicate_addresses, "duplicate_addresses", "addresses of ours found in use by another station; not used"},
+    {Tally::impaired_received_lost, "impaired_received_lost", "received packets dropped on purpose"},
+    {Tally::impaired_received_duplicated, "impaired_received_duplicated", "received packets doubled on purpose"},
+    {Tally::impaired_received_reordered, "impaired_received_reordered", "received packets held back on purpose"},
+    {Tally::impaired_received_corrupted, "impaired_received_corrupted", "received packets damaged on purpose"},
+    {Tally::impaired_received_overflowed, "impaired_received_overflowed", "received packets dropped: too many were held back"},
+    {Tally::impaired_sent_lost, "impaired_sent_lost", "sent packets dropped on purpose"},
+    {Tally::impaired_sent_duplicated, "impaired_sent_duplicated", "sent packets doubled on purpose"},
+    {Tally::impaired_sent_reordered, "impaired_sent_reordered", "sent packets held back on purpose"},
+    {Tally::impaired_sent_corrupted, "impaired_sent_corrupted", "sent packets damaged on purpose"},
+    {Tally::impaired_sent_overflowed, "impaired_sent_overflowed", "sent packets dropped: too many were held back"},
+    {Tally::sent_without_link, "sent_without_link", "frames dropped: the device takes nothing and has no link"},
     {Tally::events_lost, "events_lost", "events that found no place; must stay 0"},
 }};
 

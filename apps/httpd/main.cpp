@@ -48,19 +48,21 @@ void serve(const config::Settings& settings, const std::vector<http::Route>& rou
     options.on_notice = [](const std::string& notice) { complain(notice, success); };
     options.on_started = [&] { say_where(settings); };
     httpd::StatusLine line;
-    tcp::Counters counters;
+    engine::Status<httpd::HttpServer> last;
     if (status) {
         options.on_status = [&](const engine::Status<httpd::HttpServer>& now) {
             std::printf("%s\n", line.next(now.seconds, now.draining, now.pools, now.counters, now.report).c_str());
             std::fflush(stdout);
-            counters = now.counters;
+            last = now;
         };
     }
     const auto make_server = [&](const engine::WorkerContext& context) {
         return httpd::HttpServer{context.stack, routes, httpd::server_settings_of(settings, context.wall_at_zero_us)};
     };
     engine::run<httpd::HttpServer>(settings, make_server, std::move(options));
-    if (status) std::fputs(httpd::StatusLine::summary(counters).c_str(), stdout);
+    if (!status) return;
+    std::fputs(httpd::StatusLine::summary(last.counters).c_str(), stdout);
+    std::fputs(httpd::StatusLine::summary(last.pools, last.packets).c_str(), stdout);
 }
 
 int run(const CommandLine& command) {

@@ -38,13 +38,31 @@ std::string StatusLine::summary(const tcp::Counters& counters) {
     const auto add = [&](uint64_t count, std::string_view name, std::string_view sentence) {
         if (count == 0) return;
         char line[200];
-        std::snprintf(line, sizeof line, "%14llu  %-24.*s  %.*s\n", static_cast<unsigned long long>(count),
+        std::snprintf(line, sizeof line, "%14llu  %-29.*s  %.*s\n", static_cast<unsigned long long>(count),
                       static_cast<int>(name.size()), name.data(), static_cast<int>(sentence.size()), sentence.data());
         text += line;
     };
     for (const tcp::VerdictInfo& info : tcp::verdicts) add(counters[info.verdict], info.name, info.sentence);
     for (const tcp::TallyInfo& info : tcp::tallies) add(counters[info.tally], info.name, info.sentence);
     return text;
+}
+
+std::string StatusLine::summary(const tcp::PoolUse& pools, uint64_t packets) {
+    std::string line = "in use:";
+    const auto add = [&](const char* name, uint64_t count) {
+        line.append(line.ends_with(':') ? " " : ", ").append(name).append(" ").append(std::to_string(count));
+    };
+    add("connections", pools.connections);
+    add("half-open records", pools.half_open);
+    add("TIME-WAIT records", pools.time_wait);
+    add("send entries", pools.send_entries);
+    add("chunks", pools.chunks);
+    add("receive stores", pools.receive_stores);
+    add("table entries", pools.table_entries);
+    add("timers", pools.timers);
+    add("pins", pools.pins);
+    add("packets", packets);
+    return line + "\n";
 }
 
 }  // namespace pollux::httpd

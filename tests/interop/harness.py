@@ -38,8 +38,8 @@ def wait_until(seconds, what, condition):
         time.sleep(0.02)
 
 
-def settings(routes=(), http="", engine="", tcp="", core=0):
-    """A settings file for one port on a TAP device. `routes` are (path, key, value)."""
+def settings(routes=(), http="", engine="", tcp="", core=0, more=""):
+    """A settings file for one port on a TAP device. `routes` are (path, key, value); `more` comes last."""
     text = f"""
 [eal]
 huge_pages = false
@@ -58,7 +58,7 @@ port = 80
 """
     for path, key, value in (("/", "body", "Hello from Pollux.\\n"), *routes):
         text += f'[[route]]\npath = "{path}"\n{key} = "{value}"\n'
-    return text
+    return text + more
 
 
 UNLIMITED = 'idle_timeout = "0s"\nmax_requests = 0\n'

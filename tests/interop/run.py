@@ -37,10 +37,10 @@ def main():
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, 8192) if most > 0 else 8192, most))
 
-    import drain_test, http_test, program_test, traffic_test  # noqa: E401
+    import drain_test, http_test, impairment_test, program_test, traffic_test  # noqa: E401
 
     idle, rest = unittest.TestSuite(), unittest.TestSuite()
-    for module in (traffic_test, http_test, drain_test, program_test):
+    for module in (traffic_test, http_test, drain_test, impairment_test, program_test):
         for group in unittest.defaultTestLoader.loadTestsFromModule(module):
             for test in group:
                 name = ".".join(test.id().split(".")[-2:])
