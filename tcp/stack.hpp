@@ -251,6 +251,7 @@ private:
     bool output_lost(Conn& c, Instant now, TxBatch& out, uint32_t& quota);
     bool output_new(Conn& c, Instant now, TxBatch& out, uint32_t& quota);
     bool output_reset(Conn& c, Instant now, TxBatch& out);
+    static PathId path_of(const Conn& c);
     Segment& add_segment(const Conn& c, SeqNum seq, Instant now, TxBatch& out);
     uint32_t emit(Conn& c, SeqNum seq, uint32_t size, bool with_fin, Instant now, TxBatch& out);
     void count_emitted(Conn& c, SeqNum seq, uint32_t size, bool fin, Instant now);

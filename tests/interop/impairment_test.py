@@ -82,7 +82,7 @@ class Impairment(junit.Case):
 
         for direction in ("received", "sent"):
             for damage in ("lost", "duplicated", "reordered", "corrupted"):
-                self.assertGreater(counters[f"impaired_{direction}_{damage}"], 1000, damage)
+                self.assertGreater(counters[f"impaired_{direction}_{damage}"], 300, damage)
             self.assertNotIn(f"impaired_{direction}_overflowed", counters)
-        self.assertGreater(counters["bad_tcp_checksum"], 500)
+        self.assertGreater(counters["bad_tcp_checksum"], 100)
         self.assertEqual(in_use, in_use_at_start)
