@@ -167,8 +167,11 @@ public:
         engine::MemoryQueue* queue;
         uint16_t receive(std::span<rte_mbuf*> into) { return queue->receive(into); }
         uint16_t send(std::span<rte_mbuf*> packets) { return queue->send(packets); }
+        bool has_link() const { return *link; }
+        const bool* link;
     };
-    Handle handle() { return {&queue_}; }
+    Handle handle() { return {&queue_, &link_}; }
+    void unplug(bool unplugged = true) { link_ = !unplugged; }
     engine::Interface interface() const { return test_interface(); }
     void arrive(rte_mbuf* packet) { queue_.arrive(packet); }
     std::vector<rte_mbuf*> take_sent() { return std::exchange(queue_.sent(), {}); }
@@ -176,6 +179,7 @@ public:
 
 private:
     engine::MemoryQueue queue_;
+    bool link_ = true;
 };
 
 /// `conns` kept small: the tests make many stacks.
@@ -206,7 +210,9 @@ public:
           stack_(settings, test_secrets(), counters_),
           full_(rte_mempool_avail_count(pool_.get())) {
         EXPECT_TRUE(stack_.listen({{}, 80}));
-        worker_.emplace(std::vector<Handle>{wire_.handle()}, interfaces_, stack_, app_, counters_, *pool_, worker);
+        std::vector<Handle> queues;  // not by an initializer list, which copies
+        queues.push_back(wire_.handle());
+        worker_.emplace(std::move(queues), interfaces_, stack_, app_, counters_, *pool_, worker);
     }
     ~Rig() {
         worker_.reset();
@@ -328,6 +334,7 @@ public:
         ack_ = syn_ack.seq + 1;
         EXPECT_TRUE(rig_.exchange(frame(Flags::ack)).empty());
     }
+    void comes_from(const MacAddress& mac) { options_.from = mac; }
     void sent(uint32_t bytes) { seq_ = seq_ + bytes; }
     void acknowledges(const Segment& segment) { ack_ = segment.seq + segment.seq_length(); }
 

@@ -180,6 +180,61 @@ TEST(Worker, AnnouncesItsAddressTwiceAtStart) {
     EXPECT_TRUE(is_announcement(frames[0]));
 }
 
+// RFC 1122 section 3.3.1.4: after R1 the next hop may be dead. No checksum covers a frame's source address, so one
+// flipped bit in the last ACK leads everything after it astray; a peer that only waits will not correct it.
+TEST(Worker, APathThatLeadsNowhereIsGivenUpForTheNeighbourCache) {
+    MemoryRig rig;
+    Caller caller{rig};
+    caller.open();
+    const MacAddress flipped{{0x02, 0, 0, 0x10, 0, 2}};
+    Caller damaged = caller;
+    damaged.comes_from(flipped);
+    auto frames = rig.exchange(damaged.frame(Flags::ack | Flags::psh, request));
+    ASSERT_EQ(frames.size(), 1u);
+    read_segment(frames[0], flipped);
+
+    rig.time_passes(10s);
+    bool asked = false, straight = false;
+    for (const Bytes& frame : rig.take_frames()) {
+        const auto ethernet = tcp::wire::EthernetFrame::parse(frame);
+        asked = asked || ethernet->ether_type() == tcp::wire::EtherType::arp;
+    }
+    ASSERT_TRUE(asked) << "the neighbour cache was never asked";
+    for (int i = 0; i < 60 && !straight; ++i) {
+        for (const Bytes& frame : rig.take_frames()) {
+            const auto ethernet = tcp::wire::EthernetFrame::parse(frame);
+            if (ethernet->ether_type() == tcp::wire::EtherType::arp) {
+                rig.deliver(arp_frame(tcp::wire::ArpOperation::reply, peer_v4, our_v4));
+            } else {
+                straight = straight || ethernet->destination() == peer_mac;
+            }
+        }
+        rig.time_passes(1s);
+    }
+    EXPECT_TRUE(straight) << "the answer never reached the peer";
+}
+
+TEST(Worker, ADeviceWithoutALinkLosesFramesAndKeepsNobodyAwake) {
+    MemoryRig rig;
+    Caller caller{rig};
+    caller.open();
+    rig.wire().queue().take_only(0);
+    rig.wire().unplug();
+    rig.deliver(caller.frame(Flags::ack | Flags::psh, request));
+    uint32_t turns = 0;
+    while (rig.turn()) ASSERT_LT(++turns, 2'000u) << "the worker never rests";
+    EXPECT_GT(turns, 500u) << "a ring that is full for a moment has a link";
+    EXPECT_EQ(rig.worker().egress().backlog(), 0u);
+    EXPECT_EQ(rig.count(tcp::Tally::sent_without_link), 1u);
+
+    rig.wire().queue().take_all();  // the link is back: the retransmission repairs the loss
+    rig.wire().unplug(false);
+    rig.time_passes(2s);
+    const auto frames = rig.take_frames();
+    ASSERT_FALSE(frames.empty());
+    EXPECT_EQ(as_text(read_segment(frames[0]).payload), CannedApp::answer);
+}
+
 TEST(Worker, NextDueIsTheEarliestOfAllClocks) {
     MemoryRig rig;
     EXPECT_EQ(rig.worker().next_due(rig.now()), std::nullopt);

@@ -4,6 +4,7 @@
 #include <filesystem>
 
 #include "config/load.hpp"
+#include "config/notation.hpp"
 
 namespace pollux::config {
 namespace {
@@ -50,7 +51,33 @@ TEST(ConfigErrors, DirectoryIsNotAFile) {
     }
 }
 
+TEST(ConfigErrors, DamageOnPurposeIsRefusedUnlessItIsEnabled) {
+    EXPECT_EQ(sentence(minimal + "[test]\nenabled = true\n[test.send]\nloss = \"5%\"\n"), "");
+    EXPECT_EQ(sentence(minimal + "[test]\nenabled = false\n"), "") << "the default may be said";
+    const std::string refusal =
+        " without test.enabled = true, expected both or neither: what stands in [test] damages packets on purpose";
+    EXPECT_EQ(sentence(minimal + "[test]\nseed = 7\n"), "a.toml:7: found test.seed" + refusal);
+    EXPECT_EQ(sentence(minimal + "[test]\nenabled = false\nseed = 7\n"), "a.toml:8: found test.seed" + refusal);
+    EXPECT_EQ(sentence(minimal + "[test.receive]\nloss = \"5%\"\n"), "a.toml:6: found test.receive" + refusal);
+}
+
+TEST(ConfigErrors, SharesAreFrom0To100Percent) {
+    const auto of = [](const std::string& value) {
+        return sentence(minimal + "[test]\nenabled = true\n[test.receive]\nloss = " + value + "\n");
+    };
+    for (const char* good : {"0%", "100%", "0.5%", "12.3456%", "100.0%"}) EXPECT_EQ(of(in_quotes(good)), "") << good;
+    for (const char* bad :
+         {"5", "", "%", "-1%", "100.0001%", "101%", "0.00001%", "1.%", ".5%", "1,5%", "5 %", "5%%"}) {
+        EXPECT_EQ(of(in_quotes(bad)), "a.toml:9: found the string " + in_quotes(bad) +
+                                          " for test.receive.loss, expected a share from \"0%\" to \"100%\" with at "
+                                          "most four decimals, such as \"0.5%\"");
+    }
+    EXPECT_TRUE(of("5").starts_with("a.toml:9: found the integer 5 for test.receive.loss")) << of("5");
+}
+
 TEST(ConfigErrors, NearMissOfAKeyGetsASuggestion) {
+    EXPECT_EQ(sentence(minimal + "[test]\nenabled = true\n[test.send]\nlos = \"5%\"\n"),
+              R"(a.toml:9: found the unknown key "los" in [test.send], expected "loss")");
     EXPECT_EQ(sentence(minimal + "[http]\nidle_timout = \"5s\"\n"),
               R"(a.toml:7: found the unknown key "idle_timout" in [http], expected "idle_timeout")");
     EXPECT_EQ(sentence(minimal + "[http]\nmxa_requests = 5\n"),
@@ -70,7 +97,7 @@ TEST(ConfigErrors, UnknownTableGetsASuggestion) {
     EXPECT_EQ(sentence(minimal + "[https]\n"), R"(a.toml:6: found the unknown key "https", expected "http")");
     EXPECT_EQ(
         sentence(minimal + "[metrics]\n"),
-        R"(a.toml:6: found the unknown key "metrics", expected "eal", "engine", "port", "listen", "tcp", "http" or "route")");
+        R"(a.toml:6: found the unknown key "metrics", expected "eal", "engine", "port", "listen", "tcp", "http", "route" or "test")");
 }
 
 TEST(ConfigErrors, WrongTypeSaysWhatWasFound) {

@@ -218,6 +218,35 @@ TEST(ConfigLoad, PrintedSettingsAreReadBackEqual) {
     }
 }
 
+TEST(ConfigLoad, DamageOnPurposeIsReadAndPrintedBack) {
+    const Settings s = load_text(minimal + R"([test]
+enabled = true
+seed = 7
+[test.receive]
+loss = "5%"
+duplication = "2.25%"
+reordering = "0.0001%"
+corruption = "100%"
+[test.send]
+delay = "10ms"
+jitter = "1500us"
+reorder_by = "5ms"
+)",
+                                 "a.toml");
+    EXPECT_TRUE(s.test.enabled);
+    EXPECT_EQ(s.test.seed, 7u);
+    EXPECT_EQ(s.test.receive,
+              (Impairment{
+                  .loss_ppm = 50'000, .duplication_ppm = 22'500, .reordering_ppm = 1, .corruption_ppm = 1'000'000}));
+    EXPECT_EQ(s.test.send, (Impairment{.delay = 10ms, .jitter = 1500us, .reorder_by = 5ms}));
+    const std::string printed = to_toml(s);
+    EXPECT_EQ(load_text(printed, "b.toml"), s) << printed;
+    for (const char* line : {"duplication = \"2.25%\"", "reordering = \"0.0001%\"", "corruption = \"100%\""})
+        EXPECT_NE(printed.find(line), std::string::npos) << printed;
+    EXPECT_EQ(to_toml(load_text(minimal, "a.toml")).find("[test"), std::string::npos)
+        << "nothing to say, so nothing said";
+}
+
 TEST(ConfigLoad, ExampleFilesLoadAndPrintBack) {
     size_t examples = 0;
     for (const auto& entry : std::filesystem::directory_iterator(example(""))) {

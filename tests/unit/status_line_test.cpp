@@ -42,5 +42,18 @@ TEST(StatusLine, TheSummaryGivesEveryCounterThatIsNotZeroItsSentence) {
     EXPECT_NE(text.find("9  resets_sent"), std::string::npos) << text;
 }
 
+TEST(StatusLine, TheSummarySaysWhatIsStillInUseOfEachPool) {
+    tcp::PoolUse pools;
+    EXPECT_EQ(StatusLine::summary(pools, 1'023),
+              "in use: connections 0, half-open records 0, TIME-WAIT records 0, send entries 0, chunks 0, receive "
+              "stores 0, "
+              "table entries 0, timers 0, pins 0, packets 1023\n");
+    pools.connections = 1;
+    pools.pins = 9'000'000'000;
+    const std::string text = StatusLine::summary(pools, 0);
+    EXPECT_NE(text.find("connections 1, "), std::string::npos) << text;
+    EXPECT_NE(text.find("pins 9000000000, "), std::string::npos) << text;
+}
+
 }  // namespace
 }  // namespace pollux::httpd
