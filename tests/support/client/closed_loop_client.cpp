@@ -233,6 +233,7 @@ void ClosedLoopClient::end(Connection& c, Farewell farewell, Instant now) {
 
 void ClosedLoopClient::fails(Connection& c, Farewell farewell, Instant now) {
     ++counts_.errors;
+    if (c.state == State::syn_sent) ++asked_;  // the request that it was for has failed too
     end(c, farewell, now);
 }
 

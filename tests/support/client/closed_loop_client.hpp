@@ -29,18 +29,18 @@ public:
     struct Options {
         tcp::IpAddress address{}, server{};
         tcp::wire::MacAddress mac{};
-        std::optional<tcp::wire::MacAddress> server_mac;  // none: ask for it
+        std::optional<tcp::wire::MacAddress> server_mac{};  // none: ask for it
         uint16_t server_port = 80;
         uint16_t first_port = 10'000;  // of ours; new connections take the ports above, round and round
         uint32_t connections = 64;
         uint64_t requests = 0;  // of all connections together; 0: without end
         bool connection_per_request = false;
         std::string request = "GET / HTTP/1.1\r\nHost: 192.0.2.1\r\n\r\n";
-        uint16_t status = 200;               // of every answer
-        std::optional<uint64_t> body_bytes;  // of every answer
-        tcp::Duration timeout{200'000};      // doubles up to 16 times that
-        uint8_t retries = 8;                 // then the connection counts as an error
-        uint32_t seed = 1;                   // of the initial sequence numbers
+        uint16_t status = 200;                 // of every answer
+        std::optional<uint64_t> body_bytes{};  // of every answer
+        tcp::Duration timeout{200'000};        // doubles up to 16 times that
+        uint8_t retries = 8;                   // then the connection counts as an error
+        uint32_t seed = 1;                     // of the initial sequence numbers
     };
     /// `errors` has everything that should not have happened: resets, connections given up, answers that are cut
     /// short, malformed, or of another status or length than expected.
@@ -60,8 +60,9 @@ public:
 
     /// No further requests: each connection closes when its answer is there.
     void finish() { finishing_ = true; }
-    /// All requests are answered and all connections closed.
-    bool is_finished() const { return open_ == 0; }
+    /// All requests are answered, all connections closed, and nothing is left to say. A peer that has not heard our
+    /// last ACK is answered even so.
+    bool is_finished() const { return open_ == 0 && last_words_.empty(); }
     const Counts& counts() const { return counts_; }
 
 private:
