@@ -147,6 +147,26 @@ void Neighbors::advance(Instant now) {
 
 std::optional<Instant> Neighbors::next_due() const { return next_due_; }
 
+std::optional<NeighborInfo> Neighbors::info(uint32_t index, Instant now) const {
+    const Entry& entry = entries_[index];
+    std::string_view state;
+    switch (entry.state) {
+        case State::free: return {};
+        case State::incomplete: state = "incomplete"; break;
+        case State::reachable: state = "reachable"; break;
+        case State::probing: state = "probing"; break;
+        case State::failed: state = "failed"; break;
+    }
+    const tcp::Duration age = entry.mac.is_unspecified() ? tcp::Duration::zero() : now - entry.changed;
+    return NeighborInfo{.interface = entry.interface,
+                        .address = tcp::IpAddress::from_v4(entry.v4),
+                        .mac = entry.mac,
+                        .state = state,
+                        .age = age,
+                        .unused = now - entry.used,
+                        .waiting = entry.waiting};
+}
+
 void Neighbors::release_all() {
     for (Entry& entry : entries_) release(entry, MacAddress{});
 }

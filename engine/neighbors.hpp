@@ -19,6 +19,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include "engine/interface.hpp"
@@ -29,6 +30,17 @@
 struct rte_mbuf;
 
 namespace pollux::engine {
+
+/// A copy of what tools may know of one entry.
+struct NeighborInfo {
+    uint8_t interface = 0;
+    tcp::IpAddress address{};
+    tcp::wire::MacAddress mac{};  // unspecified: not known
+    std::string_view state;       // "incomplete", "reachable", "probing", "failed"
+    tcp::Duration age{};          // since its link address was learned or last changed; 0: it has none
+    tcp::Duration unused{};       // since a packet last asked for it
+    uint8_t waiting = 0;          // packets that wait for its answer
+};
 
 class Neighbors {
 public:
@@ -77,6 +89,11 @@ public:
         questions_.clear();
         released_.clear();
     }
+    /// The entry at `index`, below in_use(); nothing: it is free.
+    std::optional<NeighborInfo> info(uint32_t index, tcp::Instant now) const;
+    uint32_t in_use() const { return in_use_; }
+    uint32_t capacity() const { return static_cast<uint32_t>(entries_.size()); }
+
     /// Hands out every packet that still waits, for the end.
     void release_all();
 

@@ -41,6 +41,7 @@ public:
     bool knows(tcp::PathId id) const { return id < paths_.size(); }
     const Path& operator[](tcp::PathId id) const { return paths_[id]; }
     size_t size() const { return paths_.size(); }
+    uint32_t capacity() const { return capacity_; }
 
 private:
     static uint64_t key_of(uint8_t interface, uint16_t vlan, const tcp::wire::MacAddress& mac) {

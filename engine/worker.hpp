@@ -145,6 +145,7 @@ public:
     std::vector<Queue>& queues() { return queues_; }
     const Egress& egress() const { return egress_; }
     const Paths& paths() const { return paths_; }
+    const Neighbors& neighbors() const { return neighbors_; }
 
 private:
     // Queues that hold packets back have a clock of their own (impaired_queue.hpp).

@@ -61,6 +61,7 @@ public:
     ReceiveStore& operator[](uint32_t index) { return stores_[index]; }
     const ReceiveStore& operator[](uint32_t index) const { return stores_[index]; }
     uint32_t in_use() const { return stores_.size(); }
+    uint32_t capacity() const { return stores_.capacity(); }
     size_t memory_bytes() const { return stores_.memory_bytes(); }
 
     /// Appends bytes in order; false, and nothing done, when chunks do not suffice.

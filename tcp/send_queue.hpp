@@ -41,6 +41,7 @@ public:
     uint32_t gather(const Conn& c, uint32_t offset, uint32_t size, TxBatch& out) const;
 
     uint32_t in_use() const { return entries_.size(); }
+    uint32_t capacity() const { return entries_.capacity(); }
     size_t memory_bytes() const { return entries_.memory_bytes(); }
     static constexpr uint32_t max_pieces = 16;
     /// Of one connection: gathering walks the list from SND.UNA, so its length is bounded.

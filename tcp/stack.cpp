@@ -333,7 +333,56 @@ std::optional<ConnInfo> Stack::info(ConnId conn) const {
     info.snd_una = c.snd.una;
     info.snd_nxt = c.snd.nxt;
     info.rcv_nxt = c.rcv.nxt;
+    if (c.retransmit_at.is_set()) {
+        info.timer = c.has(ConnFlags::persisting)                         ? ConnInfo::Timer::persist
+                     : c.state == State::fin_wait_2 && c.in_flight() == 0 ? ConnInfo::Timer::fin_wait_2
+                                                                          : ConnInfo::Timer::retransmission;
+    }
+    info.unanswered = c.unanswered;
+    info.fin_queued = c.has(ConnFlags::fin_queued);
+    info.released = c.has(ConnFlags::app_closed);
+    info.wants_writable = c.has(ConnFlags::wants_writable);
     return info;
+}
+
+std::optional<ConnInfo> Stack::conn_at(uint32_t index, Instant now) const {
+    const Conn& c = conns_[index];
+    std::optional<ConnInfo> info = this->info(id_of(c));
+    if (!info) return {};
+    const auto left = [&](bool is_set, Tick due) {
+        return is_set ? std::optional<Duration>{(due - tick_at(now)) * 1ms} : std::nullopt;
+    };
+    info->timer_left = left(c.retransmit_at.is_set(), c.retransmit_at);
+    info->ack_left = left(c.has(ConnFlags::ack_timed), c.ack_at);
+    info->deadline_left = left(c.app_deadline.is_set(), c.app_deadline);
+    return info;
+}
+
+std::optional<HalfOpenInfo> Stack::half_open_at(uint32_t index, Instant now) const {
+    if (!half_open_.is_taken(index)) return {};
+    const HalfOpen& h = half_open_[index];
+    HalfOpenInfo info;
+    info.flow = h.flow;
+    // The waits that it has behind it, and what has passed of the present one.
+    for (uint32_t level = 0; level <= h.level; ++level) info.age += syn_ack_timeout(level);
+    if (!any(h.options & HalfOpen::stands_to_send)) {
+        info.due_in = h.due_in_ms(tick_at(now)) * 1ms;
+        info.age = std::max(info.age - info.due_in, Duration::zero());
+    }
+    info.retransmissions = h.level;
+    info.syn_repeated = any(h.options & HalfOpen::syn_was_repeated);
+    info.peer_mss = h.mss;
+    info.snd_scale = h.snd_scale;
+    info.window_scale = any(h.options & Present::window_scale);
+    info.sack = any(h.options & Present::sack_permitted);
+    info.timestamps = any(h.options & Present::timestamps);
+    return info;
+}
+
+std::optional<TimeWaitInfo> Stack::time_wait_at(uint32_t index, Instant now) const {
+    if (!time_wait_.is_taken(index)) return {};
+    const TimeWait& t = time_wait_[index];
+    return TimeWaitInfo{t.flow, (t.ends_at - tick_at(now)) * 1ms, t.snd_nxt, t.rcv_nxt, t.timestamps};
 }
 
 PoolUse Stack::pool_use() const {
@@ -346,6 +395,18 @@ PoolUse Stack::pool_use() const {
             .table_entries = table_.size(),
             .timers = wheel_.size(),
             .pins = pins_.total()};
+}
+
+PoolUse Stack::pool_capacity() const {
+    return {.connections = conns_.capacity(),
+            .half_open = half_open_.capacity(),
+            .time_wait = time_wait_.capacity(),
+            .send_entries = send_queues_.capacity(),
+            .chunks = chunks_.capacity(),
+            .receive_stores = stores_.capacity(),
+            .table_entries = table_.capacity(),
+            .timers = conns_.capacity(),
+            .pins = 0};  // references are not bounded
 }
 
 size_t Stack::memory_bytes() const {

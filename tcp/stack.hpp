@@ -75,9 +75,35 @@ struct ConnInfo {
     uint8_t backoff = 0, dup_acks = 0, snd_scale = 0, rcv_scale = 0;
     bool timestamps = false, sack = false, in_recovery = false;
     SeqNum snd_una, snd_nxt, rcv_nxt;
+    /// What `timer` waits for: the RTO, an open window, the end of FIN-WAIT-2.
+    enum class Timer : uint8_t { none, retransmission, persist, fin_wait_2 };
+    Timer timer = Timer::none;
+    uint8_t unanswered = 0;                                       // timeouts since the peer last answered
+    bool fin_queued = false, released = false;                    // `released`: the application has let go
+    bool wants_writable = false;                                  // a send() was refused
+    std::optional<Duration> timer_left, ack_left, deadline_left;  // of conn_at() only; negative: overdue
 };
 
-/// How much of each pool is in use.
+/// A copy of what tools may know of a half-open record.
+struct HalfOpenInfo {
+    FourTuple flow;
+    Duration age{}, due_in{};     // since its first SYN-ACK; until the next one, or its end
+    uint8_t retransmissions = 0;  // of the SYN-ACK
+    bool syn_repeated = false;    // the peer asked again
+    uint16_t peer_mss = 0;        // 0: not said
+    uint8_t snd_scale = 0;
+    bool window_scale = false, sack = false, timestamps = false;
+};
+
+/// A copy of what tools may know of a TIME-WAIT record.
+struct TimeWaitInfo {
+    FourTuple flow;
+    Duration left{};
+    SeqNum snd_nxt, rcv_nxt;
+    bool timestamps = false;
+};
+
+/// How much of each pool is in use, or how much there is.
 struct PoolUse {
     uint32_t connections = 0, half_open = 0, time_wait = 0, send_entries = 0, chunks = 0, receive_stores = 0;
     uint32_t table_entries = 0, timers = 0;
@@ -155,6 +181,7 @@ public:
     State state_of(const FourTuple& flow) const;
     ConnId find_conn(const FourTuple& flow) const;
     PoolUse pool_use() const;
+    PoolUse pool_capacity() const;
     size_t memory_bytes() const;
     /// Calls `visit(ConnId)` for connections with index in [from, from + count), so that tools can go in slices.
     template <class Visit>
@@ -163,6 +190,15 @@ public:
             if (conns_[i].generation != 0) visit(ConnId{i, conns_[i].generation});
         }
     }
+    /// What stands at one place; nothing: it is free. `index` is below extents().
+    std::optional<ConnInfo> conn_at(uint32_t index, Instant now) const;
+    std::optional<HalfOpenInfo> half_open_at(uint32_t index, Instant now) const;
+    std::optional<TimeWaitInfo> time_wait_at(uint32_t index, Instant now) const;
+    /// How far such walks go: every index that was ever used is below these.
+    struct Extents {
+        uint32_t connections = 0, half_open = 0, time_wait = 0;
+    };
+    Extents extents() const { return {conns_.high_water(), half_open_.high_water(), time_wait_.high_water()}; }
     /// Checks every invariant that a debug build believes in; returns a sentence for the first that does not hold.
     std::string check_invariants() const;
 

@@ -56,6 +56,8 @@ public:
     void prefetch(uint32_t index) const { records_.prefetch(index); }
     uint32_t in_use() const { return records_.size(); }
     uint32_t capacity() const { return records_.capacity(); }
+    uint32_t high_water() const { return records_.high_water(); }
+    bool is_taken(uint32_t index) const { return records_.is_taken(index); }
     size_t memory_bytes() const { return records_.memory_bytes(); }
 
 private:
