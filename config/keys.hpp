@@ -24,6 +24,7 @@ void describe(Io& io, Engine& engine) {
     io.text("drain_timeout", engine.drain_timeout, duration(0s, 1h));
     io.count("packet_buffers", engine.packet_buffers, 1'024, 1 << 24);
     io.count("icmp_replies_per_second", engine.icmp_replies_per_second, 0, 1'000'000);
+    io.text("control_socket", engine.control_socket, control_socket());
 }
 
 template <class Io>

@@ -319,6 +319,15 @@ Notation<std::string> any_text(std::string what) {
             [](const std::string& text) { return text; }};
 }
 
+Notation<std::string> control_socket() {
+    return {R"("auto", "off" or a path from the root such as "/run/pollux/a.sock", of at most 107 bytes)",
+            [](std::string_view text) {
+                const bool path = text.starts_with('/') && text.size() > 1 && text.size() < 108 && !has_control(text);
+                return path || text == "auto" || text == "off" ? std::optional{std::string{text}} : std::nullopt;
+            },
+            [](const std::string& text) { return text; }};
+}
+
 Notation<std::string> url_path() {
     return {R"(a path such as "/index.html", without blanks, "?" and "#")",
             [](std::string_view text) {

@@ -46,6 +46,7 @@ Notation<std::string> plain_text(std::string what, size_t shortest = 0);
 /// Anything at all.
 Notation<std::string> any_text(std::string what);
 Notation<std::string> url_path();
+Notation<std::string> control_socket();
 
 /// `text` as a TOML basic string, quotes included.
 std::string in_quotes(std::string_view text);

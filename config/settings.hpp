@@ -47,6 +47,7 @@ struct Engine {
     tcp::Duration drain_timeout = tcp::Duration{10'000'000};  // SIGTERM: what is left then gets RST
     uint32_t packet_buffers = 16'384;                         // mbufs of each worker
     uint32_t icmp_replies_per_second = 1'000;                 // of each worker
+    std::string control_socket = "auto";                      // or "off", or a path: where pollux-ctl asks
     bool operator==(const Engine&) const = default;
 };
 

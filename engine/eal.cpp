@@ -32,10 +32,6 @@ std::string core_list(const std::vector<uint16_t>& cores) {
     return list;
 }
 
-std::string prefix_of(const config::Eal& eal) {
-    return eal.file_prefix.empty() ? "pollux-" + std::to_string(getpid()) : eal.file_prefix;
-}
-
 // Where EAL keeps its files, as it decides itself.
 fs::path runtime_folder(const std::string& prefix) {
     if (geteuid() == 0) return fs::path{"/var/run/dpdk"} / prefix;
@@ -102,6 +98,10 @@ std::string advice(const std::string& log, const config::Settings& settings) {
 }
 
 }  // namespace
+
+std::string prefix_of(const config::Eal& eal) {
+    return eal.file_prefix.empty() ? "pollux-" + std::to_string(getpid()) : eal.file_prefix;
+}
 
 bool wants_log(const config::Eal& eal) { return has_argument(eal.args, "--log-level"); }
 

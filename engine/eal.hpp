@@ -24,6 +24,9 @@ HugePages free_huge_pages();
 /// is not left to decide.
 std::vector<std::string> eal_arguments(const config::Settings& settings, HugePages pages, size_t bytes);
 
+/// The name of this process among the files of EAL and ours.
+std::string prefix_of(const config::Eal& eal);
+
 /// Whether the user asked for DPDK's log; otherwise it stays quiet.
 bool wants_log(const config::Eal& eal);
 

@@ -20,9 +20,11 @@
 
 #include "config/settings.hpp"
 #include "engine/clock.hpp"
+#include "engine/control.hpp"
 #include "engine/drain.hpp"
 #include "engine/idle.hpp"
 #include "engine/impaired_queue.hpp"
+#include "engine/inspection.hpp"
 #include "engine/machine.hpp"
 #include "engine/published.hpp"
 #include "engine/worker.hpp"
@@ -88,10 +90,12 @@ public:
           settings_(settings),
           make_app_(std::move(make_app)),
           options_(std::move(options)),
-          published_(machine_.workers()) {}
+          published_(machine_.workers()),
+          inspections_(machine_.workers()) {}
 
     void run() {
         Housekeeper housekeeper{machine_.free_cpus(), options_.interval, [this](bool last) { housekeep(last); }};
+        const auto control = start_control(settings_, control_view(), machine_.free_cpus(), options_.on_notice);
         machine_.on_each_lcore([this](uint32_t index) { work(index); });
         housekeeper.stop();
         if (failure_) std::rethrow_exception(failure_);
@@ -150,10 +154,14 @@ private:
             const uint64_t packets = rte_mempool_in_use_count(&machine_.pool(index)) - worker.egress().ready();
             published_[index].write({counters, stack.pool_use(), packets, ReportOf<App>::of(app)});
         };
+        Inspection& inspection = inspections_[index];
+        const Inspection::Attendance attendance{inspection};
+        const Subject subject{stack, counters, worker.neighbors(), worker.paths(), worker.egress()};
         running_.fetch_add(1, std::memory_order_release);
         while (true) {
             const tcp::Instant now = clock.now();
             const bool worked = worker.turn(now);
+            inspection.serve(subject, now);
             if (const uint32_t requests = Signals::requests(); requests != 0) {
                 if (may_stop(drain, worker, requests, now)) break;
             }
@@ -165,7 +173,8 @@ private:
                 idle.worked();
             } else {
                 idle.rest(
-                    now, [&](tcp::Instant at) { return worker.next_due(at); }, [&] { return worker.has_pending(); });
+                    now, [&](tcp::Instant at) { return worker.next_due(at); },
+                    [&] { return worker.has_pending() || inspection.is_asked(); });
             }
         }
         publish();
@@ -178,6 +187,15 @@ private:
         if (!drain.is_finished() && drain.is_over(worker, requests, now))
             drained_.fetch_add(1, std::memory_order_relaxed);
         return drained_.load(std::memory_order_relaxed) == machine_.workers();
+    }
+
+    ControlView control_view() {
+        ControlView view;
+        for (uint32_t i = 0; i < machine_.workers(); ++i) {
+            view.workers.push_back({&inspections_[i], &machine_.waker(i), &machine_.pool(i)});
+        }
+        view.ports = [this] { return machine_.port_infos(); };
+        return view;
     }
 
     void housekeep(bool last) {
@@ -209,6 +227,7 @@ private:
     Options<App> options_;
     std::vector<Published<Snapshot>> published_;
     std::atomic<uint32_t> running_{0}, drained_{0};
+    std::vector<Inspection> inspections_;  // of each worker
     std::atomic<bool> failed_{false};
     std::exception_ptr failure_;
     bool started_ = false;  // the housekeeper's

@@ -181,6 +181,12 @@ tcp::Secrets Machine::secrets(uint32_t worker) const {
     return own;
 }
 
+std::vector<PortInfo> Machine::port_infos() const {
+    std::vector<PortInfo> infos;
+    for (const auto& port : ports_) infos.push_back(port->info());
+    return infos;
+}
+
 Idle::Kind Machine::idle_kind() const {
     switch (settings_.engine.idle) {
         case config::Idle::spin: return Idle::Kind::spin;

@@ -82,6 +82,8 @@ public:
     Waker& waker(uint32_t worker) const { return *wakers_[worker]; }
     tcp::Secrets secrets(uint32_t worker) const;
     Idle::Kind idle_kind() const;
+    /// Of every port; by any thread.
+    std::vector<PortInfo> port_infos() const;
     /// Where threads may run that are no workers.
     const cpu_set_t& free_cpus() const { return free_cpus_; }
 

@@ -159,7 +159,7 @@ std::optional<NeighborInfo> Neighbors::info(uint32_t index, Instant now) const {
     }
     const tcp::Duration age = entry.mac.is_unspecified() ? tcp::Duration::zero() : now - entry.changed;
     return NeighborInfo{.interface = entry.interface,
-                        .address = tcp::IpAddress::from_v4(entry.v4),
+                        .address = entry.address,
                         .mac = entry.mac,
                         .state = state,
                         .age = age,

@@ -236,4 +236,38 @@ rte_eth_stats Port::stats() const {
     return stats;
 }
 
+PortInfo Port::info() const {
+    PortInfo info;
+    info.interface = interface_;
+    info.addresses = settings_.addresses;
+    info.gateway = settings_.gateway;
+    info.device = settings_.device;
+    rte_eth_dev_info device{};
+    if (rte_eth_dev_info_get(id_, &device) == 0) info.driver = device.driver_name;
+    rte_eth_link link{};
+    if (rte_eth_link_get_nowait(id_, &link) == 0) {
+        info.link_up = link.link_status == RTE_ETH_LINK_UP;
+        info.full_duplex = link.link_duplex == RTE_ETH_LINK_FULL_DUPLEX;
+        if (link.link_speed != RTE_ETH_SPEED_NUM_UNKNOWN) info.speed_mbps = link.link_speed;
+    }
+    info.numa_node = socket();
+    info.queues = queues_;
+    info.rx_descriptors = rx_descriptors_;
+    info.tx_descriptors = tx_descriptors_;
+    info.verifies_checksums = verifies_;
+    info.makes_tcp_checksums = interface_.device_sums_tcp;
+    info.receive_interrupts = wakes_;
+    info.ownership = queues_ == 1 ? "one worker" : "device";
+    const rte_eth_stats counts = stats();
+    info.received_packets = counts.ipackets;
+    info.sent_packets = counts.opackets;
+    info.received_bytes = counts.ibytes;
+    info.sent_bytes = counts.obytes;
+    info.missed_packets = counts.imissed;
+    info.receive_errors = counts.ierrors;
+    info.send_errors = counts.oerrors;
+    info.no_buffer = counts.rx_nombuf;
+    return info;
+}
+
 }  // namespace pollux::engine

@@ -6,8 +6,10 @@
 
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "config/settings.hpp"
@@ -16,6 +18,22 @@
 #include "engine/ownership.hpp"
 
 namespace pollux::engine {
+
+/// A copy of what tools may know of one port.
+struct PortInfo {
+    Interface interface;
+    std::vector<config::Prefix> addresses;
+    std::optional<tcp::IpAddress> gateway;
+    std::string device, driver;  // as in the settings; as DPDK calls it
+    bool link_up = false, full_duplex = false;
+    uint32_t speed_mbps = 0;  // 0: unknown
+    int numa_node = -1;       // -1: none
+    uint16_t queues = 0, rx_descriptors = 0, tx_descriptors = 0;
+    bool verifies_checksums = false, makes_tcp_checksums = false, receive_interrupts = false;
+    std::string_view ownership;  // how a flow finds its worker: "one worker", "device"
+    uint64_t received_packets = 0, sent_packets = 0, received_bytes = 0, sent_bytes = 0;
+    uint64_t missed_packets = 0, receive_errors = 0, send_errors = 0, no_buffer = 0;
+};
 
 class Port {
 public:
@@ -43,6 +61,8 @@ public:
     /// Whether its queues raise receive interrupts.
     bool wakes() const { return wakes_; }
     rte_eth_stats stats() const;
+    /// By any thread.
+    PortInfo info() const;
     int socket() const { return rte_eth_dev_socket_id(id_); }
 
 private:

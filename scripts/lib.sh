@@ -12,7 +12,7 @@ die() {
 # What building, testing and showing needs. libdpdk-dev brings every driver, net_tap and net_ring among them.
 packages=(
     g++ meson ninja-build pkg-config
-    libdpdk-dev libtomlplusplus-dev libcli11-dev
+    libdpdk-dev libtomlplusplus-dev libcli11-dev nlohmann-json3-dev
     libgtest-dev libgmock-dev libbenchmark-dev
     python3 wrk apache2-utils curl
     iproute2 iputils-ping ethtool
