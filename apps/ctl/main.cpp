@@ -62,7 +62,11 @@ int run(const CommandLine& line) {
     client.send(request_of(line).dump(-1, ' ', true, Json::error_handler_t::replace));
     // Connections may be millions: they are printed as they come. The rest is aligned when all of it is here.
     const bool streams = line.command == "conns" && !line.summary;
-    if (streams && !line.json) print(ctl::connection_heading());
+    bool headed = !streams || line.json;
+    const auto head = [&] {
+        if (!headed) print(ctl::connection_heading());
+        headed = true;
+    };
     std::vector<Json> rows;
     int status = failure;
     client.receive([&](std::string_view text) {
@@ -74,6 +78,7 @@ int run(const CommandLine& line) {
             return false;
         }
         if (row.contains("end")) {
+            head();
             if (row.value("cut", false)) complain("there are more; --limit cut them off", success);
             status = success;
             return false;
@@ -81,6 +86,7 @@ int run(const CommandLine& line) {
         if (line.json) {
             print(std::string{text} + "\n");
         } else if (streams) {
+            head();
             print(ctl::connection_text(row));
         } else {
             rows.push_back(row);

@@ -93,7 +93,9 @@ TEST(Inspection, WhatExistsAllTheWhileIsSeenOnceThoughOthersComeAndGo) {
     });
     const auto ports = peer_ports(slices, Topic::connections);
     for (uint16_t port = 1000; port < 1300; ++port) {
-        if (port % 3 != 0) EXPECT_EQ(ports.count(port), 1u) << port;
+        if (port % 3 != 0) {
+            EXPECT_EQ(ports.count(port), 1u) << port;
+        }
     }
 }
 
@@ -147,6 +149,22 @@ TEST(Inspection, NeighboursAndPoolsAreToldWithTheirBounds) {
     const Slice counters = walk(rig, Topic::counters)[0];
     EXPECT_EQ(counters.counters[Verdict::opened], 1u);
     EXPECT_EQ(walk(rig, Topic::neighbors)[0].count, 0u) << "who answers on the path of a packet asks nobody";
+}
+
+TEST(Inspection, ANeighbourTellsItsStateAndHowOldThatIs) {
+    engine::Neighbors neighbors{4};
+    const auto known = tcp::IpAddress::from_v4(0xc000'0202);
+    const tcp::Instant start{10s};
+    neighbors.resolve(0, known.v4(), start);
+    ASSERT_EQ(neighbors.in_use(), 1u);
+    const auto asked = neighbors.info(0, start + 2s);
+    ASSERT_TRUE(asked.has_value());
+    EXPECT_EQ(asked->address, known);
+    EXPECT_EQ(asked->state, "incomplete");
+    EXPECT_TRUE(asked->mac.is_unspecified());
+    EXPECT_EQ(asked->age, 0s);
+    EXPECT_EQ(asked->unused, 2s);
+    EXPECT_EQ(asked->waiting, 0);
 }
 
 // ---- The mailbox. -------------------------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ CLIENT = "192.0.2.2"
 DEVICE = "pollux0"
 
 httpd = {}  # build type -> program; run.py fills it
+ctl = None  # pollux-ctl, of the build with sanitizers
 cores = sorted(os.sched_getaffinity(0))
 _numbers = itertools.count()
 

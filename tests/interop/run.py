@@ -34,13 +34,14 @@ def main():
         return 1
     for build in ("asan", "release"):
         harness.httpd[build] = os.path.abspath(os.path.join(getattr(args, build), "apps/pollux-httpd"))
+    harness.ctl = os.path.abspath(os.path.join(args.asan, "apps/pollux-ctl"))
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, 8192) if most > 0 else 8192, most))
 
-    import drain_test, http_test, impairment_test, program_test, traffic_test  # noqa: E401
+    import ctl_test, drain_test, http_test, impairment_test, program_test, traffic_test  # noqa: E401
 
     idle, rest = unittest.TestSuite(), unittest.TestSuite()
-    for module in (traffic_test, http_test, drain_test, impairment_test, program_test):
+    for module in (traffic_test, http_test, drain_test, ctl_test, impairment_test, program_test):
         for group in unittest.defaultTestLoader.loadTestsFromModule(module):
             for test in group:
                 name = ".".join(test.id().split(".")[-2:])
