@@ -272,6 +272,11 @@ class Ctl(junit.Case):
         self.fails(2, "--help")
         self.fails(2, "--help", "dance")
 
+    def test_the_tool_needs_no_dpdk(self):
+        needed = subprocess.run(["ldd", harness.ctl], text=True, capture_output=True).stdout
+        self.assertIn("libc.so", needed)
+        self.assertNotIn("librte", needed)
+
     def test_help_and_version_are_there(self):
         for arguments in (("--help",), ("--version",), *((command, "--help") for command in
                                                         ("stat", "conns", "ports", "neigh", "pools"))):

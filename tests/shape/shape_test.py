@@ -24,6 +24,7 @@ MAY_INCLUDE = {
     "apps/http": (),
     "config": ("tcp",),
     "engine": ("tcp", "config/settings.hpp"),
+    "apps/ctl": ("tcp",),  # the tool knows an engine by its socket alone
     "apps": ("tcp", "apps", "config", "engine"),
 }
 # What a layer without libraries of others may not name either.
