@@ -4,6 +4,9 @@
 
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 #include <fstream>
 #include <thread>
@@ -31,6 +34,22 @@ struct Counting {
     uint64_t turns = 0, drains = 0;
 };
 
+// The first bytes of what the control socket answers, which is all for a short answer.
+std::string ask(const std::string& path, const std::string& request) {
+    const int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    path.copy(address.sun_path, sizeof address.sun_path - 1);
+    char answer[512];
+    ssize_t got = -1;
+    if (connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0 &&
+        send(fd, request.data(), request.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(request.size())) {
+        got = recv(fd, answer, sizeof answer, 0);
+    }
+    close(fd);
+    return got < 0 ? std::string{} : std::string(answer, static_cast<size_t>(got));
+}
+
 TEST(Launcher, RunsAWorkerOnEachCoreUntilTheSignalAndLeavesNothingBehind) {
     const auto workers = static_cast<uint16_t>(std::min(2u, std::thread::hardware_concurrency()));
     config::Settings settings;
@@ -38,6 +57,7 @@ TEST(Launcher, RunsAWorkerOnEachCoreUntilTheSignalAndLeavesNothingBehind) {
     settings.eal.cores.clear();
     for (uint16_t core = 0; core < workers; ++core) settings.eal.cores.push_back(core);
     settings.engine.packet_buffers = 4096;
+    settings.engine.control_socket = "/tmp/pollux-test-" + std::to_string(getpid()) + ".sock";
     settings.tcp.capacity.connections = 64;
     settings.ports.resize(1);
     settings.ports[0].device = "net_ring0";
@@ -49,7 +69,11 @@ TEST(Launcher, RunsAWorkerOnEachCoreUntilTheSignalAndLeavesNothingBehind) {
     options.interval = std::chrono::milliseconds{50};
     int started = 0;
     std::vector<engine::Status<Counting>> seen;
-    options.on_started = [&] { ++started; };
+    std::string answer;
+    options.on_started = [&] {
+        ++started;
+        answer = ask(settings.engine.control_socket, "{\"command\":\"conns\",\"summary\":true}\n");
+    };
     options.on_status = [&](const engine::Status<Counting>& status) {
         seen.push_back(status);
         if (seen.size() == 4) raise(SIGTERM);
@@ -58,6 +82,9 @@ TEST(Launcher, RunsAWorkerOnEachCoreUntilTheSignalAndLeavesNothingBehind) {
         settings, [](const engine::WorkerContext& context) { return Counting{context}; }, options);
 
     EXPECT_EQ(started, 1);
+    EXPECT_EQ(answer, "{\"end\":\"conns\",\"rows\":0,\"cut\":false,\"workers\":" + std::to_string(workers) +
+                          ",\"pid\":" + std::to_string(getpid()) + "}\n");
+    EXPECT_NE(access(settings.engine.control_socket.c_str(), F_OK), 0) << "the control socket is still there";
     ASSERT_GE(seen.size(), 5u) << "the last status comes after the workers have ended";
     const auto& last = seen.back();
     EXPECT_TRUE(last.draining);

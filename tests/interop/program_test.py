@@ -57,7 +57,7 @@ def traces():
     """What a run could leave behind: namespaces, devices, scratch folders, EAL's files, huge pages, processes."""
     found = set(os.listdir("/run/netns")) if os.path.isdir("/run/netns") else set()
     found |= {str(p) for p in pathlib.Path("/tmp").glob("pollux-demo.*")}
-    for folder in ("/var/run/dpdk", "/dev/hugepages", "/sys/class/net"):
+    for folder in ("/var/run/dpdk", "/run/pollux", "/dev/hugepages", "/sys/class/net"):
         if os.path.isdir(folder):
             found |= {f"{folder}/{name}" for name in os.listdir(folder)}
     for process in pathlib.Path("/proc").glob("[0-9]*/cmdline"):

@@ -75,6 +75,21 @@ TEST(ConfigErrors, SharesAreFrom0To100Percent) {
     EXPECT_TRUE(of("5").starts_with("a.toml:9: found the integer 5 for test.receive.loss")) << of("5");
 }
 
+TEST(ConfigErrors, AControlSocketIsAutoOffOrAPathFromTheRoot) {
+    const auto with = [](const std::string& value) {
+        return sentence(minimal + "[engine]\ncontrol_socket = \"" + value + "\"\n");
+    };
+    for (const char* good : {"auto", "off", "/run/a.sock"}) EXPECT_EQ(with(good), "") << good;
+    EXPECT_EQ(with("of"),
+              "a.toml:7: found the string \"of\" for engine.control_socket, expected \"auto\", \"off\" or a path "
+              "from the root such "
+              "as \"/run/pollux/a.sock\", of at most 107 bytes");
+    for (const std::string& bad :
+         {std::string{}, std::string{"/"}, std::string{"a.sock"}, "/" + std::string(107, 'x')}) {
+        EXPECT_NE(with(bad), "") << bad;
+    }
+}
+
 TEST(ConfigErrors, NearMissOfAKeyGetsASuggestion) {
     EXPECT_EQ(sentence(minimal + "[test]\nenabled = true\n[test.send]\nlos = \"5%\"\n"),
               R"(a.toml:9: found the unknown key "los" in [test.send], expected "loss")");

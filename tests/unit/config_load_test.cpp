@@ -29,6 +29,7 @@ TEST(ConfigLoad, MinimalFileGivesTheDocumentedDefaults) {
     EXPECT_EQ(s.eal.cores, std::vector<uint16_t>{0});
     EXPECT_EQ(s.engine.idle, Idle::automatic);
     EXPECT_EQ(s.engine.drain_timeout, 10s);
+    EXPECT_EQ(s.engine.control_socket, "auto");
     ASSERT_EQ(s.ports.size(), 1u);
     EXPECT_EQ(s.ports[0].device, "net_ring0");
     EXPECT_EQ(s.ports[0].mtu_bytes, 1500);
@@ -56,6 +57,7 @@ idle = "spin"
 drain_timeout = "1500ms"
 packet_buffers = 4096
 icmp_replies_per_second = 7
+control_socket = "/run/pollux/one.sock"
 
 [[port]]
 device = "0000:3b:00.0"
@@ -147,6 +149,7 @@ TEST(ConfigLoad, EveryKeyReachesItsMember) {
     EXPECT_EQ(s.engine.drain_timeout, 1500ms);
     EXPECT_EQ(s.engine.packet_buffers, 4096u);
     EXPECT_EQ(s.engine.icmp_replies_per_second, 7u);
+    EXPECT_EQ(s.engine.control_socket, "/run/pollux/one.sock");
     ASSERT_EQ(s.ports.size(), 2u);
     const Port& port = s.ports[0];
     EXPECT_TRUE(port.is_pci());
@@ -162,7 +165,7 @@ TEST(ConfigLoad, EveryKeyReachesItsMember) {
     EXPECT_EQ(port.tx_descriptors, 512);
     EXPECT_EQ(port.checksum_offload, ChecksumOffload::off);
     EXPECT_EQ(port.rss, Rss::software);
-    EXPECT_EQ(port.source.to_string(), "a.toml:14");
+    EXPECT_EQ(port.source.to_string(), "a.toml:15");
     EXPECT_EQ(s.listens[0].address.to_string(), "192.0.2.1");
     EXPECT_EQ(s.listens[0].port, 8080);
     EXPECT_EQ(s.tcp.max_mss, 1200);
