@@ -82,9 +82,11 @@ end_process() {
     kill -KILL "$pid" 2>/dev/null || true
 }
 
-# make_namespace NAME: nothing in it but loopback.
+# make_namespace NAME: nothing in it but loopback. Devices get no IPv6 addresses of their own: net_tap gives both sides
+# of a TAP one MAC address, and what the kernel makes of it would be the engine's.
 make_namespace() {
     ip netns add "$1"
+    ip netns exec "$1" sysctl -qw net.ipv6.conf.default.addr_gen_mode=1 2>/dev/null || true
     ip -n "$1" link set lo up
 }
 
@@ -95,13 +97,25 @@ remove_namespace() {
     ip netns delete "$1" 2>/dev/null || true
 }
 
-# configure_tap NAMESPACE DEVICE ADDRESS/PREFIX: the kernel's side of a net_tap port. Both sides come up with one MAC
+# configure_tap NAMESPACE DEVICE ADDRESS/PREFIX...: the kernel's side of a net_tap port. Both sides come up with one MAC
 # address, so the kernel takes another; and the port wants whole segments with checksums.
 configure_tap() {
     ip netns exec "$1" ethtool -K "$2" tx off tso off gso off gro off >/dev/null 2>&1 || true
     ip -n "$1" link set "$2" address 02:00:00:00:00:02
-    ip -n "$1" address replace "$3" dev "$2"
+    add_addresses "$@"
     ip -n "$1" link set "$2" up
+}
+
+# add_addresses NAMESPACE DEVICE ADDRESS/PREFIX...: ready at once, IPv6 ones without asking the link first.
+add_addresses() {
+    local namespace=$1 device=$2 address
+    shift 2
+    for address in "$@"; do
+        case $address in
+            *:*) ip -n "$namespace" address replace "$address" dev "$device" nodad ;;
+            *) ip -n "$namespace" address replace "$address" dev "$device" ;;
+        esac
+    done
 }
 
 # make_veth NAMESPACE DEVICE ADDRESS/PREFIX: a pair of virtual Ethernet devices inside the namespace. DEVICE is for the

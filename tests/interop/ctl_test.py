@@ -17,7 +17,7 @@ import time
 
 import harness
 import junit
-from harness import DEVICE, SERVER, Server, UNLIMITED, read_answer, request, settings
+from harness import DEVICE, SERVER, SERVER_V6, Server, UNLIMITED, read_answer, request, settings
 
 URL = f"http://{SERVER}/"
 ETH_P_ALL = 0x0003
@@ -128,7 +128,7 @@ class Ctl(junit.Case):
 
         (port,) = self.engine.rows("ports")
         self.assertEqual((port["name"], port["addresses"], port["mtu"], port["link"], port["queues"], port["ownership"]),
-                         ("net_tap0", [f"{SERVER}/24"], 1500, "up", 1, "one worker"))
+                         ("net_tap0", [f"{SERVER}/24", f"{SERVER_V6}/64"], 1500, "up", 1, "one worker"))
         self.assertEqual(port["driver"], "net_tap")
         pools = {row["name"]: row for row in self.engine.rows("pools")}
         self.assertGreaterEqual(pools["connections"]["used"], 32)
@@ -146,7 +146,7 @@ class Ctl(junit.Case):
                                                rf"\tworker:0 rto:\S+ rtt:\S+ mss:1448 cwnd:\d+", texts["conns"])), 32)
         self.assertRegex(texts["conns --summary"], r"(?m)^established +\d+$")
         self.assertRegex(texts["conns --summary"], r"(?m)^total +\d+$")
-        self.assertRegex(texts["ports"], rf"(?m)^  addresses +{SERVER}/24$")
+        self.assertRegex(texts["ports"], rf"(?m)^  addresses +{SERVER}/24,? {SERVER_V6}/64$")
         self.assertRegex(texts["ports"], r"(?m)^  received +\d+ packets, \d+ bytes$")
         self.assertRegex(texts["neigh"], r"^Worker +Port +Address +MAC +State")
         self.assertRegex(texts["pools"], r"(?m)^ +0  connections +\d+ +100000 +\d+\.\d$")

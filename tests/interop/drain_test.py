@@ -3,13 +3,16 @@
 import signal
 import time
 
+import harness
 import junit
 from harness import Server, UNLIMITED, read_answer, request, settings
 
 
 class Drain(junit.Case):
+    family = harness.V4
+
     def test_request_in_hand_is_answered_idle_gets_fin_new_ones_get_nothing(self):
-        with Server("asan", settings(http=UNLIMITED)) as server:
+        with Server("asan", settings(http=UNLIMITED), family=self.family) as server:
             idle, busy = server.connect(), server.connect()
             with idle, busy, idle.makefile("rb") as idle_stream, busy.makefile("rb") as busy_stream:
                 idle.sendall(request())
@@ -28,7 +31,7 @@ class Drain(junit.Case):
             self.assertEqual(server.ends(15), 0, server.log())
 
     def test_what_is_left_at_the_limit_gets_rst(self):
-        with Server("asan", settings(http=UNLIMITED, engine='drain_timeout = "1s"')) as server:
+        with Server("asan", settings(http=UNLIMITED, engine='drain_timeout = "1s"'), family=self.family) as server:
             with server.connect() as stuck:
                 stuck.sendall(b"GET / HTT")
                 time.sleep(0.3)
@@ -38,7 +41,7 @@ class Drain(junit.Case):
             self.assertEqual(server.ends(10), 0, server.log())
 
     def test_second_signal_ends_at_once(self):
-        with Server("asan", settings(http=UNLIMITED, engine='drain_timeout = "1min"')) as server:
+        with Server("asan", settings(http=UNLIMITED, engine='drain_timeout = "1min"'), family=self.family) as server:
             with server.connect() as stuck:
                 stuck.sendall(b"GET / HTT")
                 time.sleep(0.3)

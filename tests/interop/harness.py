@@ -22,7 +22,22 @@ CLONE_NEWNET = 0x40000000
 
 SERVER = "192.0.2.1"
 CLIENT = "192.0.2.2"
+SERVER_V6 = "2001:db8::1"
+CLIENT_V6 = "2001:db8::2"
 DEVICE = "pollux0"
+
+
+class Family:
+    """How the server is reached: every test that is not about one of them runs over both."""
+
+    def __init__(self, name, server, client, headers):
+        self.name, self.server, self.client, self.headers = name, server, client, headers
+        self.host = f"[{server}]" if ":" in server else server  # as a URL and a Host field spell it
+        self.url = f"http://{self.host}/"
+
+
+V4 = Family("IPv4", SERVER, CLIENT, 20)
+V6 = Family("IPv6", SERVER_V6, CLIENT_V6, 40)
 
 httpd = {}  # build type -> program; run.py fills it
 ctl = None  # pollux-ctl, of the build with sanitizers
@@ -49,7 +64,8 @@ cores = "{cores[core % len(cores)]}"
 {engine}
 [[port]]
 device = "net_tap0,iface={DEVICE}"
-addresses = ["{SERVER}/24"]
+addresses = ["{SERVER}/24", "{SERVER_V6}/64"]
+duplicate_address_detection = false
 [[listen]]
 port = 80
 [tcp]
@@ -68,12 +84,13 @@ UNLIMITED = 'idle_timeout = "0s"\nmax_requests = 0\n'
 class Server:
     """with Server("asan", settings(...)) as server: ..."""
 
-    def __init__(self, build, text, arguments=()):
+    def __init__(self, build, text, arguments=(), family=V4):
         self.namespace = f"pollux-test-{os.getpid()}-{next(_numbers)}"
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="pollux-test."))
         self.file = self.folder / "settings.toml"
         self.file.write_text(text)
         self.program = httpd[build]
+        self.family = family
         self.arguments = list(arguments)
         self.process = None
 
@@ -101,7 +118,7 @@ class Server:
                 env={**os.environ, "RUNTIME_DIRECTORY": str(self.folder)},
             )
         self._await("the TAP device", lambda: self.run("ip", "link", "show", DEVICE).returncode == 0)
-        shell(f"configure_tap {self.namespace} {DEVICE} {CLIENT}/24")
+        shell(f"configure_tap {self.namespace} {DEVICE} {CLIENT}/24 {CLIENT_V6}/64")
         self._await("the first connection", self._connects)
 
     def _await(self, what, condition):
@@ -138,7 +155,7 @@ class Server:
 
     def connect(self, timeout=10):
         with self.inside():
-            return socket.create_connection((SERVER, 80), timeout=timeout)
+            return socket.create_connection((self.family.server, 80), timeout=timeout)
 
     def run(self, *command, timeout=300):
         """A program inside the namespace."""

@@ -6,7 +6,7 @@ import time
 
 import harness
 import junit
-from harness import CLIENT, DEVICE, SERVER, Server, UNLIMITED, read_answer, request, settings
+from harness import CLIENT, DEVICE, SERVER, SERVER_V6, Server, UNLIMITED, read_answer, request, settings
 
 HELLO = b"Hello from Pollux.\n"
 
@@ -14,9 +14,12 @@ HELLO = b"Hello from Pollux.\n"
 class Http(junit.Case):
     """One server for all of it; every test leaves it alive."""
 
+    family = harness.V4
+
     @classmethod
     def setUpClass(cls):
-        cls.server = cls.enterClassContext(Server("asan", settings(http=UNLIMITED, routes=[("/b", "body", "second")])))
+        text = settings(http=UNLIMITED, routes=[("/b", "body", "second")])
+        cls.server = cls.enterClassContext(Server("asan", text, family=cls.family))
 
     def tearDown(self):
         self.assertTrue(self.server.is_alive(), self.server.log())
@@ -38,7 +41,7 @@ class Http(junit.Case):
 
     def test_http_client_gets_many_answers_over_one_connection(self):
         with self.server.inside():
-            client = http.client.HTTPConnection(SERVER, timeout=10)
+            client = http.client.HTTPConnection(self.family.server, timeout=10)
             client.connect()
             port = client.sock.getsockname()[1]
             for _ in range(200):
@@ -110,12 +113,29 @@ class Http(junit.Case):
 
     def test_closed_port_refuses(self):
         with self.server.inside(), self.assertRaises(ConnectionRefusedError):
-            socket.create_connection((SERVER, 81), timeout=5)
+            socket.create_connection((self.family.server, 81), timeout=5)
 
     def test_ping_is_answered_also_when_large(self):
-        for size in ("56", "1472"):
-            done = self.server.run("ping", "-c", "3", "-i", "0.2", "-W", "2", "-s", size, SERVER)
+        for size in (56, 1500 - self.family.headers - 8):
+            done = self.server.run("ping", "-c", "3", "-i", "0.2", "-W", "2", "-s", str(size), self.family.server)
             self.assertIn("3 received, 0% packet loss", done.stdout)
+
+    def test_z_ends_clean_under_the_sanitizers(self):
+        """Last by name: SIGTERM with nothing open ends at once, without a report."""
+        with Server("asan", settings(http=UNLIMITED), family=self.family) as server:
+            with server.connect() as peer, peer.makefile("rb") as stream:
+                peer.sendall(request())
+                self.assertEqual(read_answer(stream).status, 200)
+            self.assertEqual(server.stop(), 0, server.log())
+            self.assertNotIn("Sanitizer", server.log())
+
+
+class Link(junit.Case):
+    """What our neighbour on the link sees."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.server = cls.enterClassContext(Server("asan", settings(http=UNLIMITED)))
 
     def test_arp_is_answered_for_our_address_only(self):
         client_mac = bytes.fromhex("020000000002")
@@ -140,21 +160,23 @@ class Http(junit.Case):
                     self.assertEqual(replies[0][32:38], client_mac)
                     self.assertEqual(replies[0][6:12], replies[0][22:28])
 
-    def test_z_ends_clean_under_the_sanitizers(self):
-        """Last by name: SIGTERM with nothing open ends at once, without a report."""
-        with Server("asan", settings(http=UNLIMITED)) as server:
-            with server.connect() as peer, peer.makefile("rb") as stream:
-                peer.sendall(request())
-                self.assertEqual(read_answer(stream).status, 200)
-            self.assertEqual(server.stop(), 0, server.log())
-            self.assertNotIn("Sanitizer", server.log())
+    def test_solicitations_are_answered_for_our_address_only(self):
+        """The kernel asks in the group of the address; its neighbour table says who answered."""
+        for address, answered in ((SERVER_V6, True), ("2001:db8::77", False)):
+            self.server.run("ip", "-6", "neigh", "flush", "dev", DEVICE)
+            done = self.server.run("ping", "-c", "1", "-W", "4", address)
+            table = self.server.run("ip", "-6", "neigh", "show", address).stdout
+            self.assertEqual("lladdr" in table, answered, table)
+            self.assertEqual("1 received" in done.stdout, answered, done.stdout)
 
 
 class KeepAlive(junit.Case):
+    family = harness.V4
+
     @classmethod
     def setUpClass(cls):
         limits = 'idle_timeout = "1s"\nmax_requests = 3\n'
-        cls.server = cls.enterClassContext(Server("asan", settings(http=limits)))
+        cls.server = cls.enterClassContext(Server("asan", settings(http=limits), family=cls.family))
 
     @junit.row("HTTP-27")
     def test_number_of_requests_is_counted_down_and_ends_the_connection(self):

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs the interoperation tests and writes one XML file. Needs root and /dev/net/tun: without them that is a failure.
 
-The minute of idling runs beside everything else; the rest runs in sequence, so that two cores are enough.
+The minutes of idling run beside everything else; the rest runs in sequence, so that two cores are enough.
 """
 
 import argparse
@@ -17,6 +17,13 @@ here = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(here), str(here.parent / "support")]
 import harness  # noqa: E402
 import junit  # noqa: E402
+
+
+def over_both_families(module):
+    """Every class with a `family` gets a twin that runs over IPv6."""
+    for name, case in list(vars(module).items()):
+        if isinstance(case, type) and "family" in vars(case):
+            setattr(module, f"{name}OverIpv6", type(f"{name}OverIpv6", (case,), {"family": harness.V6}))
 
 
 def main():
@@ -40,19 +47,22 @@ def main():
 
     import ctl_test, drain_test, http_test, impairment_test, program_test, traffic_test  # noqa: E401
 
-    idle, rest = unittest.TestSuite(), unittest.TestSuite()
+    idle, rest = [], unittest.TestSuite()
     for module in (traffic_test, http_test, drain_test, ctl_test, impairment_test, program_test):
+        over_both_families(module)
         for group in unittest.defaultTestLoader.loadTestsFromModule(module):
             for test in group:
                 name = ".".join(test.id().split(".")[-2:])
                 if not args.names or any(re.search(pattern, name) for pattern in args.names):
-                    (idle if "Idle" in name else rest).addTest(test)
-    idle_result, result = junit.Result(), junit.Result()
-    beside = threading.Thread(target=lambda: idle.run(idle_result))
-    beside.start()
+                    (idle.append if "Idle" in name else rest.addTest)(test)
+    result, idle_results = junit.Result(), [junit.Result() for _ in idle]
+    beside = [threading.Thread(target=test.run, args=(own,)) for test, own in zip(idle, idle_results)]
+    for thread in beside:
+        thread.start()
     rest.run(result)
-    beside.join()
-    cases = result.cases + idle_result.cases
+    for thread in beside:
+        thread.join()
+    cases = result.cases + [case for own in idle_results for case in own.cases]
     junit.write(args.xml, "interop", cases)
     failed = sum(bool(problem) for *_, problem in cases)
     print(f"interop: {len(cases)} cases, {failed} failed")

@@ -10,13 +10,14 @@ import time
 
 import harness
 import junit
-from harness import SERVER, Server, UNLIMITED, read_answer, request, settings
+from harness import Server, UNLIMITED, read_answer, request, settings
 
-URL = f"http://{SERVER}/"
 LARGE = 100_000_000
 
 
 class Traffic(junit.Case):
+    family = harness.V4
+
     @classmethod
     def setUpClass(cls):
         folder = pathlib.Path(cls.enterClassContext(tempfile.TemporaryDirectory(prefix="pollux-test.")))
@@ -25,7 +26,7 @@ class Traffic(junit.Case):
         cls.digest = hashlib.sha256(content).hexdigest()
         del content
         routes = [("/large", "file", folder / "large")]
-        cls.server = cls.enterClassContext(Server("release", settings(http=UNLIMITED, routes=routes, core=1)))
+        cls.server = cls.enterClassContext(Server("release", settings(http=UNLIMITED, routes=routes, core=1), family=cls.family))
 
     def tearDown(self):
         self.assertTrue(self.server.is_alive(), self.server.log())
@@ -38,13 +39,13 @@ class Traffic(junit.Case):
         answered, end = 0, time.monotonic() + 240
         while answered <= 500_000:
             self.assertLess(time.monotonic(), end, f"only {answered} answers")
-            done = self.client("wrk", "-t1", "-c64", "-d5s", URL)
+            done = self.client("wrk", "-t1", "-c64", "-d5s", self.family.url)
             self.assertNotRegex(done.stdout, "Socket errors|Non-2xx")
             answered += int(re.search(r"(\d+) requests in", done.stdout)[1])
         print(f"         {answered} requests, {re.search(r'Requests/sec: *(.*)', done.stdout)[1]} a second", flush=True)
 
     def ab(self, *options):
-        done = self.client("ab", "-q", *options, URL)
+        done = self.client("ab", "-q", *options, self.family.url)
         self.assertEqual(done.returncode, 0, done.stdout)
         self.assertRegex(done.stdout, r"Complete requests: +20000\b")
         self.assertRegex(done.stdout, r"Failed requests: +0\b")
@@ -59,7 +60,7 @@ class Traffic(junit.Case):
 
     def fetch_large(self, pause=None):
         with self.server.inside():
-            client = http.client.HTTPConnection(SERVER, timeout=60)
+            client = http.client.HTTPConnection(self.family.server, timeout=60)
             client.connect()
         client.request("GET", "/large")
         answer = client.getresponse()
@@ -81,8 +82,10 @@ class Traffic(junit.Case):
 
 
 class Idle(junit.Case):
+    family = harness.V4
+
     def test_1000_connections_idle_for_60_s_are_all_answered(self):
-        with Server("release", settings(http=UNLIMITED)) as server:
+        with Server("release", settings(http=UNLIMITED), family=self.family) as server:
             peers = []
             for _ in range(1000):
                 peer = server.connect()
