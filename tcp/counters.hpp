@@ -27,6 +27,7 @@ enum class Tally : uint8_t {
     retransmission_timeouts,
     fast_retransmits,
     window_probes,
+    path_mtu_lowered,  // connections' segments made smaller by a "too big"
     syn_acks_retransmitted,
     half_open_expired,
     time_wait_made,

@@ -232,13 +232,4 @@ Verdict Stack::reset_reply(const Segment& to, Verdict sent, Instant now, TxBatch
     return sent;
 }
 
-// RFC 5927: an ICMP error counts only when it quotes what is outstanding, and none ends a synchronised connection
-// (RFC 9293 MUST-56, SHLD-26 as every modern stack reads it).
-Verdict Stack::notify(const PathNotice& notice, Instant) {
-    const EntryRef entry = find_entry(hash(notice.flow), notice.flow);
-    const bool known = entry && entry.kind() == EntryRef::Kind::connection &&
-                       notice.quoted_seq.in_window(conns_[entry.index()].snd.una, conns_[entry.index()].in_flight());
-    return known ? Verdict::path_notice : Verdict::icmp_ignored;
-}
-
 }  // namespace pollux::tcp

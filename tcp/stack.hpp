@@ -13,7 +13,7 @@
 // the time, throws or calls back.
 //
 // The members are implemented where a reader of RFC 9293 looks for them: input.cpp (segment arrives), handshake.cpp,
-// ack.cpp, text.cpp, output.cpp, timeouts.cpp, close.cpp, time_wait.cpp; stack.cpp has the rest.
+// ack.cpp, text.cpp, output.cpp, timeouts.cpp, path_mtu.cpp, close.cpp, time_wait.cpp; stack.cpp has the rest.
 #pragma once
 
 #include <array>
@@ -309,6 +309,10 @@ private:
     void stop_retransmit_timer(Conn& c);
     Tick next_deadline(const Conn& c) const;
     void schedule(Conn& c);
+
+    // path_mtu.cpp
+    bool lower_path_mtu(Conn& c, uint32_t mtu, Instant now);
+    void resend_outstanding(Conn& c, Instant now);
 
     // close.cpp
     void queue_fin(Conn& c);

@@ -86,6 +86,7 @@ constexpr std::array<TallyInfo, tally_count> tally_list{{
     {Tally::retransmission_timeouts, "retransmission_timeouts", "retransmission timers that fired"},
     {Tally::fast_retransmits, "fast_retransmits", "losses repaired after three duplicate ACKs"},
     {Tally::window_probes, "window_probes", "probes of a closed window"},
+    {Tally::path_mtu_lowered, "path_mtu_lowered", "connections whose segments became smaller, as ICMP asked"},
     {Tally::syn_acks_retransmitted, "syn_acks_retransmitted", "SYN-ACKs sent again by timer"},
     {Tally::half_open_expired, "half_open_expired", "half-open connections given up"},
     {Tally::time_wait_made, "time_wait_made", "connections that entered TIME-WAIT"},

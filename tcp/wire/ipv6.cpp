@@ -38,16 +38,20 @@ bool options_allow(std::span<const std::byte> options) noexcept {
 
 }  // namespace
 
-void Ipv6Header::walk() noexcept {
-    const auto end_with = [this](Ipv6Chain chain) { chain_ = chain; };
+Ipv6Header::Found Ipv6Header::walk(std::span<const std::byte> packet) noexcept {
+    Found found{.protocol = IpProtocol{load_u8(packet.data() + 6)}};
+    const auto end_with = [&found](Ipv6Chain chain) {
+        found.chain = chain;
+        return found;
+    };
     for (int steps = 0;; ++steps) {
-        const auto kind = Extension{uint8_t(protocol_)};
+        const auto kind = Extension{uint8_t(found.protocol)};
         const bool is_options = kind == Extension::hop_by_hop || kind == Extension::destination_options;
-        if (!is_options && kind != Extension::routing && kind != Extension::fragment) return;
+        if (!is_options && kind != Extension::routing && kind != Extension::fragment) return found;
 
         if (kind == Extension::hop_by_hop && steps > 0) return end_with(Ipv6Chain::malformed);
         if (steps == max_extensions) return end_with(Ipv6Chain::malformed);
-        const auto left = bytes_.subspan(payload_at_);
+        const auto left = packet.subspan(found.payload_at);
         if (left.size() < 8) return end_with(Ipv6Chain::malformed);
         // Section 4.5: the fragment header is 8 bytes long, and where the others have their length it has a zero.
         const size_t size = kind == Extension::fragment ? 8 : 8 * (size_t{load_u8(&left[1])} + 1);
@@ -57,12 +61,12 @@ void Ipv6Header::walk() noexcept {
         // Segments left. What is behind a source route is not ours to read.
         if (kind == Extension::routing && load_u8(&left[3]) != 0) return end_with(Ipv6Chain::source_route);
         if (kind == Extension::fragment) {
-            has_fragment_header_ = true;
+            found.has_fragment_header = true;
             // Offset and "more fragments"; the two bits between them are reserved.
             if ((load_be16(&left[2]) & 0xfff9) != 0) return end_with(Ipv6Chain::fragment);
         }
-        protocol_ = IpProtocol{load_u8(left.data())};
-        payload_at_ += static_cast<uint32_t>(size);
+        found.protocol = IpProtocol{load_u8(left.data())};
+        found.payload_at += static_cast<uint32_t>(size);
     }
 }
 

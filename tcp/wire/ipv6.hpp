@@ -50,14 +50,15 @@ public:
     }
     static std::optional<Ipv6Header> parse(std::span<const std::byte> bytes) noexcept {
         if (check(bytes) != ParseResult::ok) return {};
-        return Ipv6Header{bytes.first(length_at(bytes))};
+        return std::optional<Ipv6Header>(std::in_place, Checked{}, bytes.first(length_at(bytes)));
     }
     /// A header quoted by an ICMPv6 error: as parse(), but the packet may have been cut behind the fixed header. A
     /// cut within an extension header leaves a malformed chain.
     static std::optional<Ipv6Header> parse_quoted(std::span<const std::byte> bytes) noexcept {
         if (bytes.size() < fixed_size || load_u8(bytes.data()) >> 4 != 6) return {};
         const size_t total = length_at(bytes);
-        return Ipv6Header{bytes.first(total < bytes.size() ? total : bytes.size())};
+        return std::optional<Ipv6Header>(std::in_place, Checked{},
+                                         bytes.first(total < bytes.size() ? total : bytes.size()));
     }
 
     /// Of the whole packet, as its header says.
@@ -70,32 +71,43 @@ public:
     IpAddress destination() const noexcept { return load_address(at(24)); }
 
     /// Look at this before protocol() and payload(): they are true only of an unbroken chain.
-    Ipv6Chain chain() const noexcept { return chain_; }
+    Ipv6Chain chain() const noexcept { return found_.chain; }
     /// Behind the extension headers.
-    IpProtocol protocol() const noexcept { return protocol_; }
-    std::span<const std::byte> payload() const noexcept { return bytes_.subspan(payload_at_); }
-    bool has_extensions() const noexcept { return payload_at_ != fixed_size || chain_ != Ipv6Chain::ok; }
+    IpProtocol protocol() const noexcept { return found_.protocol; }
+    std::span<const std::byte> payload() const noexcept { return bytes_.subspan(found_.payload_at); }
+    bool has_extensions() const noexcept { return found_.payload_at != fixed_size || found_.chain != Ipv6Chain::ok; }
     /// Atomic or not: neighbor discovery is never believed behind one (RFC 6980).
-    bool has_fragment_header() const noexcept { return has_fragment_header_; }
+    bool has_fragment_header() const noexcept { return found_.has_fragment_header; }
     /// Up to the total length.
     std::span<const std::byte> packet() const noexcept { return bytes_; }
 
 private:
-    explicit Ipv6Header(std::span<const std::byte> checked) noexcept
-        : bytes_(checked), protocol_(IpProtocol{load_u8(checked.data() + 6)}) {
-        if (protocol_ != IpProtocol::tcp) walk();
+    struct Checked {
+        explicit Checked() = default;  // nobody else can say {}
+    };
+    struct Found {
+        uint32_t payload_at = fixed_size;
+        IpProtocol protocol = IpProtocol::tcp;
+        Ipv6Chain chain = Ipv6Chain::ok;
+        bool has_fragment_header = false;
+    };
+    static Found walk(std::span<const std::byte> packet) noexcept;
+
+public:
+    /// For parse() alone, which makes the header where it stays: a copy would be read wider than it was written, and
+    /// that stalls.
+    Ipv6Header(Checked, std::span<const std::byte> checked) noexcept : bytes_(checked) {
+        if (load_u8(at(6)) != uint8_t(IpProtocol::tcp)) found_ = walk(checked);
     }
+
+private:
     const std::byte* at(size_t offset) const noexcept { return bytes_.data() + offset; }
     static size_t length_at(std::span<const std::byte> bytes) noexcept {
         return fixed_size + load_be16(bytes.data() + 4);
     }
-    void walk() noexcept;
 
     std::span<const std::byte> bytes_;
-    uint32_t payload_at_ = fixed_size;
-    IpProtocol protocol_;
-    Ipv6Chain chain_ = Ipv6Chain::ok;
-    bool has_fragment_header_ = false;
+    Found found_;
 };
 
 /// What a header that we send says. The flow label is 0: routers that spread flows see ports and addresses.

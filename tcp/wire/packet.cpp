@@ -40,8 +40,9 @@ EmitStatus check_emit(const Segment& segment, size_t packet_size, size_t room) n
 }
 
 // The TCP header with its options behind an IP header whose addresses sum up to `addresses`.
-void write_tcp(const Segment& segment, size_t header_size, size_t payload_size, uint64_t addresses,
-               uint64_t payload_sum, std::byte* tcp, ChecksumMode mode) noexcept {
+[[gnu::always_inline]] inline void write_tcp(const Segment& segment, size_t header_size, size_t payload_size,
+                                             uint64_t addresses, uint64_t payload_sum, std::byte* tcp,
+                                             ChecksumMode mode) noexcept {
     uint64_t sum = write_tcp_fixed(tcp, segment, header_size);
     sum += write_options(tcp + TcpHeader::min_size, segment);
 
@@ -52,41 +53,51 @@ void write_tcp(const Segment& segment, size_t header_size, size_t payload_size, 
     store_be32(tcp + 16, uint32_t{checksum} << 16);  // urgent pointer 0
 }
 
-// All headers. There is room, and the size is known to fit.
-void write_headers(const Segment& segment, size_t payload_size, uint64_t payload_sum, std::byte* out,
-                   ChecksumMode mode) noexcept {
+// All headers. There is room, and the size is known to fit. Each family has a function of its own: in one, the
+// registers of the wide addresses would be saved and restored for IPv4 too.
+void write_headers_v4(const Segment& segment, size_t payload_size, uint64_t payload_sum, std::byte* out,
+                      ChecksumMode mode) noexcept {
+    const uint32_t source = segment.flow.local_addr.v4(), destination = segment.flow.remote_addr.v4();
+    const size_t header_size = TcpHeader::min_size + options_size(segment);
+    write_ipv4(out, {.source = source,
+                     .destination = destination,
+                     .total_length = static_cast<uint16_t>(Ipv4Header::min_size + header_size + payload_size),
+                     .protocol = IpProtocol::tcp,
+                     .ttl = segment.ttl,
+                     .dscp = segment.traffic_class,
+                     .ecn = segment.ecn,
+                     .fill_checksum = mode != ChecksumMode::device_segmentation});
+    write_tcp(segment, header_size, payload_size, uint64_t{source} + destination, payload_sum,
+              out + Ipv4Header::min_size, mode);
+}
+
+[[gnu::noinline]] void write_headers_v6(const Segment& segment, size_t payload_size, uint64_t payload_sum,
+                                        std::byte* out, ChecksumMode mode) noexcept {
     const IpAddress &source = segment.flow.local_addr, &destination = segment.flow.remote_addr;
     const size_t header_size = TcpHeader::min_size + options_size(segment);
-    const size_t tcp_length = header_size + payload_size;
-    if (source.is_v4()) {
-        write_ipv4(out, {.source = source.v4(),
-                         .destination = destination.v4(),
-                         .total_length = static_cast<uint16_t>(Ipv4Header::min_size + tcp_length),
-                         .protocol = IpProtocol::tcp,
-                         .ttl = segment.ttl,
-                         .dscp = segment.traffic_class,
-                         .ecn = segment.ecn,
-                         .fill_checksum = mode != ChecksumMode::device_segmentation});
-        const uint64_t addresses = uint64_t{source.v4()} + destination.v4();
-        write_tcp(segment, header_size, payload_size, addresses, payload_sum, out + Ipv4Header::min_size, mode);
-    } else {
-        write_ipv6(out, {.source = source,
-                         .destination = destination,
-                         .payload_length = static_cast<uint16_t>(tcp_length),
-                         .next_header = IpProtocol::tcp,
-                         .hop_limit = segment.ttl,
-                         .dscp = segment.traffic_class,
-                         .ecn = segment.ecn});
-        write_tcp(segment, header_size, payload_size, address_sum(source) + address_sum(destination), payload_sum,
-                  out + Ipv6Header::fixed_size, mode);
-    }
+    write_ipv6(out, {.source = source,
+                     .destination = destination,
+                     .payload_length = static_cast<uint16_t>(header_size + payload_size),
+                     .next_header = IpProtocol::tcp,
+                     .hop_limit = segment.ttl,
+                     .dscp = segment.traffic_class,
+                     .ecn = segment.ecn});
+    write_tcp(segment, header_size, payload_size, address_sum(source) + address_sum(destination), payload_sum,
+              out + Ipv6Header::fixed_size, mode);
+}
+
+void write_headers(const Segment& segment, size_t payload_size, uint64_t payload_sum, std::byte* out,
+                   ChecksumMode mode) noexcept {
+    if (segment.flow.local_addr.is_v4()) return write_headers_v4(segment, payload_size, payload_sum, out, mode);
+    write_headers_v6(segment, payload_size, payload_sum, out, mode);
 }
 
 // What both families share: the TCP behind a checked IP header, whose addresses sum up to `addresses`. `blank` holds
 // the family's part of the tuple; the addresses are still to be filled in.
 template <class Header>
-inline ParseResult tcp_into(const Header& ip, uint64_t addresses, uint8_t ttl, const Segment& blank,
-                            ChecksumTrust trust, Segment& segment) noexcept {
+[[gnu::always_inline]] inline ParseResult tcp_into(const Header& ip, uint64_t addresses, uint8_t ttl,
+                                                   const Segment& blank, ChecksumTrust trust,
+                                                   Segment& segment) noexcept {
     const auto bytes = ip.payload();
     const auto tcp = TcpHeader::parse(bytes);
     if (!tcp) return bytes.size() < TcpHeader::min_size ? ParseResult::truncated : ParseResult::bad_tcp_header;
@@ -176,11 +187,14 @@ ParseResult parse_into(const Ipv6Header& ip, ChecksumTrust trust, Segment& segme
     return result;
 }
 
+[[gnu::noinline]] static ParseResult parse_v6_into(std::span<const std::byte> ip_packet, ChecksumTrust trust,
+                                                   Segment& segment) noexcept {
+    if (const auto ip = Ipv6Header::parse(ip_packet)) return parse_into(*ip, trust, segment);
+    return Ipv6Header::check(ip_packet);
+}
+
 ParseResult parse_into(std::span<const std::byte> ip_packet, ChecksumTrust trust, Segment& segment) noexcept {
-    if (!ip_packet.empty() && load_u8(ip_packet.data()) >> 4 == 6) {
-        if (const auto ip = Ipv6Header::parse(ip_packet)) return parse_into(*ip, trust, segment);
-        return Ipv6Header::check(ip_packet);
-    }
+    if (!ip_packet.empty() && load_u8(ip_packet.data()) >> 4 == 6) return parse_v6_into(ip_packet, trust, segment);
     if (const auto ip = Ipv4Header::parse(ip_packet)) return parse_into(*ip, trust, segment);
     return Ipv4Header::check(ip_packet);
 }

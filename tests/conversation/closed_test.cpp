@@ -71,16 +71,16 @@ TEST_F(Closed, ResetsAreRateLimitedAndTheLimitIsCounted) {
 
 class Damaged : public InEveryState {
 protected:
-    static constexpr size_t ip_header = 20;
+    const size_t ip_header = ip_header_size();
 
     /// The packet with its TCP checksum made good again after a change.
-    static Packet with_good_checksum(Packet packet) {
+    Packet with_good_checksum(Packet packet) const {
         packet[ip_header + 16] = packet[ip_header + 17] = std::byte{0};
         const auto word = [&](size_t at) {
             return uint64_t(packet[at]) << 8 | uint64_t(at + 1 < packet.size() ? packet[at + 1] : std::byte{0});
         };
         uint64_t sum = 6 + (packet.size() - ip_header);
-        for (size_t at = 12; at < 20; at += 2) sum += word(at);
+        for (size_t at = by_family(12, 8); at < ip_header; at += 2) sum += word(at);  // the addresses
         for (size_t at = ip_header; at < packet.size(); at += 2) sum += word(at);
         while (sum > 0xffff) sum = (sum & 0xffff) + (sum >> 16);
         packet[ip_header + 16] = static_cast<std::byte>(~sum >> 8);

@@ -37,7 +37,7 @@ protected:
               .flags = Flags::syn,
               .present = Present::mss | Present::window_scale,
               .window_scale = 8,
-              .mss = 65'495});
+              .mss = by_family<uint16_t>(65'495, 65'475)});
         acknowledges(out_.segments()[0].segment.seq + 1);
     }
     /// Sends `bytes` and has them acknowledged.

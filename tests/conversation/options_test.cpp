@@ -178,12 +178,12 @@ TEST_F(Options, UnknownOptionsAreSkippedAndNeedNoAlignment) {
                           Case{"MSS outside a SYN", {2, 4, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1}}}) {
         SCOPED_TRACE(c.what);
         Packet packet = peer.packet_of({.flags = ack, .text = "data", .ts = tcp::Timestamps{1, 2}});
-        constexpr size_t tcp_at = 20, options_at = 40;
+        const size_t tcp_at = ip_header_size(), options_at = tcp_at + 20;
         uint64_t sum = 0;
         for (size_t i = 0; i < c.bytes.size(); ++i) packet[options_at + i] = std::byte{c.bytes[i]};
         packet[tcp_at + 16] = packet[tcp_at + 17] = std::byte{0};
         for (size_t i = tcp_at; i < packet.size(); ++i) sum += uint64_t(packet[i]) << (i % 2 ? 0 : 8);
-        for (size_t i = 12; i < 20; ++i) sum += uint64_t(packet[i]) << (i % 2 ? 0 : 8);
+        for (size_t i = by_family(12, 8); i < tcp_at; ++i) sum += uint64_t(packet[i]) << (i % 2 ? 0 : 8);
         sum += 6 + packet.size() - tcp_at;
         while (sum > 0xffff) sum = (sum & 0xffff) + (sum >> 16);
         packet[tcp_at + 16] = static_cast<std::byte>(~sum >> 8);

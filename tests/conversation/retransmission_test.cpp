@@ -380,7 +380,7 @@ TEST_F(Retransmission, InitialWindowFollowsTheMss) {
     for (const Case& c : {Case{1500, 1460, 14'600}, Case{1500, 536, 5'360}, Case{9000, 1460, 14'600},
                           Case{9000, 2000, 14'600}, Case{9000, 8000, 16'000}, Case{9000, 8960, 17'920}}) {
         SCOPED_TRACE(c.mss);
-        starts_with(settings_with([&](auto& s) { s.mtu = c.mtu; }));
+        starts_with(settings_with([&](auto& s) { s.mtu = mtu_like(c.mtu); }));
         peer.connects({.mss = c.mss});
         EXPECT_EQ(world.info().cwnd, c.window);
         app.sends_pattern(60'000);

@@ -393,6 +393,19 @@ protected:
             for (const Heard& h : peer.inbox()) EXPECT_FALSE(h.has(rst)) << "a RST was answered by a RST";
         }
     }
+    // ICMP errors with a right or a wrong sequence number.
+    void network_complains() {
+        using enum tcp::PathNotice::Kind;
+        constexpr tcp::PathNotice::Kind kinds[] = {too_big, too_big, unreachable_soft, unreachable_hard};
+        constexpr uint32_t mtus[] = {0, 1, 551, 600, 1'280, 1'281, 1'400, 1'499, 1'500, 65'535};
+        const int64_t seq = peer.heard - static_cast<int64_t>(pick(3'000));
+        world.stack().notify({.kind = kinds[pick(std::size(kinds))],
+                              .flow = peer.flow(),
+                              .quoted_seq = peer.host_isn() + static_cast<uint32_t>(seq),
+                              .mtu = mtus[pick(std::size(mtus))]},
+                             world.now());
+        world.delivers({});
+    }
     void application_acts() {
         switch (pick(12)) {
             case 0: app.shuts_down(); break;
@@ -432,6 +445,7 @@ TEST_P(Chaos, BreaksNoInvariantAndLeavesNothingBehind) {
         for (int i = 0; i < 60 && !HasFailure(); ++i) {
             speaks(with_ts);
             if (pick(5) == 0) application_acts();
+            if (pick(8) == 0) network_complains();
             if (pick(4) == 0) time.passes(Duration{static_cast<int64_t>(pick(2'000'000))});
             peer.forgets();
         }

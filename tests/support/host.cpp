@@ -21,6 +21,7 @@ StackSettings small_settings() {
                          .chunks = 512,
                          .receive_stores = 64,
                          .events = 1024};
+    settings.mtu = mtu_like(1500);
     return settings;
 }
 

@@ -14,6 +14,7 @@
 
 #include "tcp/stack.hpp"
 #include "tcp/wire/packet.hpp"
+#include "tests/support/family.hpp"
 #include "tests/support/packet_log.hpp"
 
 namespace pollux::test {
@@ -25,13 +26,14 @@ public:
     virtual void on_turn(std::span<const tcp::Event> events, tcp::Stack& stack, tcp::Instant now) = 0;
 };
 
-/// Pools of a few dozen: small enough to build thousands of stacks, large enough for every conversation.
+/// Pools of a few dozen: small enough to build thousands of stacks, large enough for every conversation. The MTU makes
+/// the MSS 1460 over either family.
 tcp::StackSettings small_settings();
 /// Always the same secrets: one seed replays everything.
 tcp::Secrets test_secrets();
 
-inline const tcp::Endpoint host_endpoint{tcp::IpAddress::from_v4(0xc000'0201), 80};      // 192.0.2.1:80
-inline const tcp::Endpoint peer_endpoint{tcp::IpAddress::from_v4(0xc000'0202), 40'000};  // 192.0.2.2:40000
+inline const tcp::Endpoint host_endpoint{test_address(1), 80};
+inline const tcp::Endpoint peer_endpoint{test_address(2), 40'000};
 
 /// The path that all packets come by.
 inline constexpr tcp::PathId test_path = 7;

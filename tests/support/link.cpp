@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstddef>
 
+#include "tests/support/family.hpp"
+
 namespace pollux::test {
 
 using namespace tcp;
@@ -13,7 +15,10 @@ Duration Link::up_to(Duration most) {
 
 void Link::travel(Instant now, Packet packet) {
     if (happens(impairments_.bit_flips)) {
-        const size_t bit = std::uniform_int_distribution<size_t>(0, packet.size() * 8 - 1)(random_);
+        size_t bit;
+        do {
+            bit = std::uniform_int_distribution<size_t>(0, packet.size() * 8 - 1)(random_);
+        } while (!checksum_covers(bit));
         packet[bit / 8] ^= std::byte{1} << bit % 8;
         ++damaged_;
     }

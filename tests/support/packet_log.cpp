@@ -7,12 +7,15 @@
 #include <fstream>
 #include <iostream>
 
+#include "tests/support/family.hpp"
+
 namespace pollux::test {
 namespace {
 
 std::string file_stem() {
     const auto* info = testing::UnitTest::GetInstance()->current_test_info();
     std::string stem = info == nullptr ? "test" : std::string(info->test_suite_name()) + "." + info->name();
+    if (over_ipv6()) stem += "-ipv6";  // another program may run the same test at the same time
     for (char& c : stem) {
         if (c == '/' || c == ' ') c = '_';
     }

@@ -2,7 +2,7 @@
 // test, in $POLLUX_TEST_ARTIFACTS or the directory for temporary files:
 //
 //     SUITE.TEST.txt    a ladder for people: time, direction, segment
-//     SUITE.TEST.pcap   the packets, for Wireshark (raw IPv4)
+//     SUITE.TEST.pcap   (SUITE.TEST-ipv6 over IPv6) the packets, for Wireshark (raw IP of either family)
 #pragma once
 
 #include <filesystem>

@@ -199,7 +199,6 @@ TEST(Icmpv6, ErrorAboutSomethingElseIsNotOurs) {
 }
 
 TEST(Icmpv6, ErrorNeverNamesAConnectionOverIpv4) {
-    RecordProperty("row", "ATK-23");
     const IpAddress mapped = IpAddress::from_v4(0xc000'0201);
     for (const size_t at : {8u, 24u}) {
         Bytes bytes = error(1, 4);

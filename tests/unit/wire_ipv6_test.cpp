@@ -165,21 +165,18 @@ TEST(Ipv6, ExtensionHeadersAreAcceptedInAnyOrderAndNumber) {
 }
 
 TEST(Ipv6, HopByHopOptionsStandOnlyFirst) {
-    RecordProperty("row", "ATK-23");
     EXPECT_EQ(chain_of({options_of_padding, first_options}), Ipv6Chain::malformed);
     EXPECT_EQ(chain_of({first_options, first_options}), Ipv6Chain::malformed);
     EXPECT_EQ(chain_of({atomic_fragment, first_options}), Ipv6Chain::malformed);
 }
 
 TEST(Ipv6, EndlessChainsEndTheWalk) {
-    RecordProperty("row", "ATK-23");
     expect_passed_over(std::vector<Extension>(8, options_of_padding));
     EXPECT_EQ(chain_of(std::vector<Extension>(9, options_of_padding)), Ipv6Chain::malformed);
     EXPECT_EQ(chain_of(std::vector<Extension>(180, atomic_fragment)), Ipv6Chain::malformed);
 }
 
 TEST(Ipv6, RoutingHeadersWithSegmentsLeftAreSourceRoutes) {
-    RecordProperty("row", "ATK-23");
     // RFC 5095 section 3: type 0 as any unknown type of RFC 8200 section 4.4.
     for (const unsigned type : {0u, 2u, 3u, 4u, 253u}) {
         expect_passed_over({{routing, {0, type, 0, 0, 0, 0, 0}}});
@@ -192,7 +189,6 @@ TEST(Ipv6, RoutingHeadersWithSegmentsLeftAreSourceRoutes) {
 }
 
 TEST(Ipv6, OnlyAtomicFragmentsAreWhole) {
-    RecordProperty("row", "ATK-23");
     const auto fragment_of = [](unsigned high, unsigned low) {
         return chain_of({{fragment, {0, high, low, 1, 2, 3, 4}}});
     };
@@ -212,7 +208,6 @@ TEST(Ipv6, OnlyAtomicFragmentsAreWhole) {
 }
 
 TEST(Ipv6, OptionsAreSkippedOrDiscardedAsTheirTypeAsks) {
-    RecordProperty("row", "ATK-23");
     for (unsigned type = 2; type < 256; ++type) {
         const Ipv6Chain expected = type < 0x40 ? Ipv6Chain::ok : Ipv6Chain::malformed;
         EXPECT_EQ(chain_of({options({type, 4, 1, 2, 3, 4})}), expected) << type;
@@ -222,7 +217,6 @@ TEST(Ipv6, OptionsAreSkippedOrDiscardedAsTheirTypeAsks) {
 }
 
 TEST(Ipv6, OptionsStayWithinTheirHeader) {
-    RecordProperty("row", "ATK-23");
     EXPECT_EQ(chain_of({options({5, 5, 0, 0, 0, 0})}), Ipv6Chain::malformed);
     EXPECT_EQ(chain_of({options({1, 255, 0, 0, 0, 0})}), Ipv6Chain::malformed);
     EXPECT_EQ(chain_of({options({5, 3, 0, 0, 0, 5})}), Ipv6Chain::malformed);  // no room for a length
@@ -232,7 +226,6 @@ TEST(Ipv6, OptionsStayWithinTheirHeader) {
 }
 
 TEST(Ipv6, PaddingAndNumberOfOptionsAreBounded) {
-    RecordProperty("row", "ATK-23");
     // RFC 8504 section 5.3: seven bytes of padding suffice for every alignment, and the number may be limited.
     EXPECT_EQ(chain_of({options({0, 0, 0, 0, 0, 0})}), Ipv6Chain::ok);
     EXPECT_EQ(chain_of({options({5, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 5})}), Ipv6Chain::malformed);
@@ -248,7 +241,6 @@ TEST(Ipv6, PaddingAndNumberOfOptionsAreBounded) {
 }
 
 TEST(Ipv6, ExtensionLengthsStayWithinThePacket) {
-    RecordProperty("row", "ATK-23");
     for (const unsigned type : {hop_by_hop, routing, destination_options}) {
         // Eight bytes of extension and eight of payload: 0 and 1 units more fit, and no more.
         const auto with_length = [type](unsigned length) { return chain_of({{type, {length, 1, 0, 1, 0, 1, 0}}}); };
@@ -277,7 +269,6 @@ TEST(Ipv6, QuotedPacketMayHaveLostItsEnd) {
 }
 
 TEST(Ipv6, AnyBytesAreWalkedToAnEnd) {
-    RecordProperty("row", "ATK-23");
     std::mt19937 random{8200};
     const tests::GuardPage guard{1024};
     const unsigned types[] = {hop_by_hop, routing, fragment, destination_options, tcp, icmpv6};

@@ -129,7 +129,6 @@ TEST(NeighborDiscovery, WhatIsWrittenIsRead) {
 }
 
 TEST(NeighborDiscovery, MessagesThatBreakARuleAreRefused) {
-    RecordProperty("row", "ATK-23");
     struct Rule {
         const char* broken;
         std::function<void(Bytes&)> breaks;
@@ -187,7 +186,6 @@ TEST(NeighborDiscovery, MessagesThatBreakARuleAreRefused) {
 }
 
 TEST(NeighborDiscovery, ProbesGoToTheSolicitedNodeGroupWithoutALinkLayerAddress) {
-    RecordProperty("row", "ATK-23");
     EXPECT_FALSE(read_ns(solicitation(our_mac, IpAddress{})));
     Bytes probe = solicitation(std::nullopt, IpAddress{});
     for (const IpAddress& to : {ours, all_nodes, address("ff02::1:fe00:2"), address("ff05::1:ff03:4567")}) {
@@ -197,7 +195,6 @@ TEST(NeighborDiscovery, ProbesGoToTheSolicitedNodeGroupWithoutALinkLayerAddress)
 }
 
 TEST(NeighborDiscovery, AdvertisementsToGroupsAreNotSolicited) {
-    RecordProperty("row", "ATK-23");
     EXPECT_FALSE(read_na(advertisement(all_nodes, true)));
     EXPECT_TRUE(read_na(advertisement(all_nodes, false)));
 }

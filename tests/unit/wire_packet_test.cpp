@@ -352,7 +352,6 @@ TEST(Packet, EachRefusalHasItsName) {
 }
 
 TEST(Packet, EachRefusalOverIpv6HasItsName) {
-    RecordProperty("row", "ATK-23");
     const Bytes good = packet_of(request_v6());
     // `extension` goes between the headers as the extension header of type `type`.
     const auto behind = [&good](unsigned type, std::array<unsigned, 8> extension) {

@@ -1,0 +1,71 @@
+// What the network says about a path: the path MTU (RFC 1191, RFC 8201), and the errors that change nothing.
+//
+// An ICMP error proves its origin by the sequence number that it quotes: only one that is outstanding counts
+// (RFC 5927 section 4), and none ends a synchronised connection (RFC 9293 MUST-56, SHLD-26 as every modern stack
+// reads it). "Too big" makes the connection's segments as small as it says, never below the least MTU, never larger
+// than they are, and all that is outstanding leaves again at once: the segments that did not fit are lost, and those
+// behind them will be taken twice. The network is not congested, so cwnd and ssthresh stay (RFC 1191 section 6.5).
+// The smaller size lasts as long as the connection.
+#include <algorithm>
+#include <array>
+
+#include "tcp/new_reno.hpp"
+#include "tcp/stack.hpp"
+
+namespace pollux::tcp {
+namespace {
+
+// As Linux: RFC 791 lets a path have 68, but all that a smaller MTU would serve today is an attack (RFC 5927 section
+// 7).
+constexpr uint32_t least_mtu_v4 = 552;
+constexpr uint32_t least_mtu_v6 = 1280;  // RFC 8200 section 5; RFC 8201 section 4: less is discarded
+
+// RFC 1191 section 7.1, as far as we follow it down.
+constexpr std::array<uint32_t, 8> plateaus{65'535, 32'000, 17'914, 8'166, 4'352, 2'002, 1'492, 1'006};
+
+// RFC 1191 section 5: of a router too old to name its MTU, the next plateau below a packet that did not fit.
+uint32_t next_plateau(uint32_t packet) {
+    const auto below = std::ranges::find_if(plateaus, [packet](uint32_t mtu) { return mtu < packet; });
+    return below == plateaus.end() ? least_mtu_v4 : *below;
+}
+
+}  // namespace
+
+Verdict Stack::notify(const PathNotice& notice, Instant now) {
+    const EntryRef entry = find_entry(hash(notice.flow), notice.flow);
+    if (!entry || entry.kind() != EntryRef::Kind::connection) return Verdict::icmp_ignored;
+    Conn& c = conns_[entry.index()];
+    if (!notice.quoted_seq.in_window(c.snd.una, c.in_flight())) return Verdict::icmp_ignored;
+    if (notice.kind == PathNotice::Kind::too_big && !lower_path_mtu(c, notice.mtu, now)) return Verdict::icmp_ignored;
+    return Verdict::path_notice;
+}
+
+// False, and nothing has changed, when `mtu` is none that a path could have or no less than what we send.
+bool Stack::lower_path_mtu(Conn& c, uint32_t mtu, Instant now) {
+    const bool is_v4 = c.flow.remote_addr.is_v4();
+    // IP and TCP headers, and the timestamps of every segment.
+    const uint32_t headers = (is_v4 ? 40u : 60u) + (c.has(ConnFlags::timestamps) ? 12u : 0u);
+    if (is_v4 && mtu == 0) mtu = next_plateau(headers + c.mss);
+    if (mtu < (is_v4 ? least_mtu_v4 : least_mtu_v6) || mtu >= headers + c.mss) return false;
+    c.mss = static_cast<uint16_t>(mtu - headers);
+    counters_.add(Tally::path_mtu_lowered);
+    resend_outstanding(c, now);
+    return true;
+}
+
+// All that is in flight again, as after a timeout, but with the cwnd that was there.
+void Stack::resend_outstanding(Conn& c, Instant now) {
+    // Nothing goes into a closed window: the probe has the new size, and what the window's opening repeats.
+    if (c.snd_wnd == 0 || c.has(ConnFlags::persisting)) return;
+    // Duplicate ACKs so far told of the same loss; those to come answer what arrives twice.
+    if (c.has(ConnFlags::fast_recovery)) new_reno::on_recovered(c);
+    c.clear(ConnFlags::fast_recovery | ConnFlags::resend_first | ConnFlags::rtt_timed | ConnFlags::duplicates);
+    c.set(ConnFlags::rto_recovery);
+    c.dup_acks = 0;
+    c.recover = c.snd.nxt;
+    c.rtx = c.snd.una;
+    start_retransmit_timer(c, now);
+    make_ready(c);
+}
+
+}  // namespace pollux::tcp
