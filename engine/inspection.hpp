@@ -1,7 +1,7 @@
 // Inspection: how tools read a worker's state without stopping it. Between the control thread and each worker there
 // is one mailbox for one question and its answer:
 //
-//     control thread   ask(): vacant -> asked, wake the worker          collect(): answered -> vacant
+//     control thread   ask(): vacant or answered -> asked, and wakes the worker
 //     worker           serve(), once a turn: asked -> answering -> answered
 //
 // A question is for one slice of one table; the worker copies at most `rows` of it, or looks at `scanned` places,
