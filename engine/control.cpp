@@ -135,13 +135,13 @@ void ControlServer::work_for(Client& client) {
     if (client.gone) return;
     if (!client.query && client.out.size() < answer_backlog) take_request(client);
     if (client.query && client.out.size() < answer_backlog && !client.query->step(client.out)) client.query.reset();
-    if (client.out.empty()) {
-        client.progress = Clock::now();
-        if (client.at_end && !client.query && client.in.empty()) client.gone = true;
+    if (!client.out.empty()) write_to(client);
+    if (!client.out.empty()) {
+        if (Clock::now() - client.progress > reader_patience) client.gone = true;
         return;
     }
-    write_to(client);
-    if (Clock::now() - client.progress > reader_patience) client.gone = true;
+    client.progress = Clock::now();
+    if (client.at_end && !client.query && client.in.empty()) client.gone = true;
 }
 
 std::unique_ptr<ControlServer> start_control(const config::Settings& settings, ControlView view,

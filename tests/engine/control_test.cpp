@@ -282,7 +282,9 @@ TEST_F(Control, RequestsMayBeSentTogetherAndTheLastLineMayEndWithTheStream) {
     EXPECT_EQ(asker.answer().back().at("end"), "ports");
     EXPECT_EQ(asker.answer().back().at("end"), "neigh");
     EXPECT_EQ(asker.answer().back().at("end"), "pools");
+    const auto before = std::chrono::steady_clock::now();
     EXPECT_EQ(asker.line(), "") << "nothing more is said, and the connection is closed";
+    EXPECT_LT(std::chrono::steady_clock::now() - before, 500ms);
 }
 
 TEST_F(Control, AClientThatDoesNotReadHoldsNobodyUp) {
