@@ -122,6 +122,17 @@ TEST(ClosedLoop, AResetIsAnErrorAndTheNextRequestTakesANewConnection) {
     EXPECT_EQ(loop.client.counts().requests, 96u);
 }
 
+TEST(ClosedLoop, AServerThatStillKnowsOurPortsFromBeforeIsToldAndServes) {
+    Rig<MemoryWire> rig;
+    Loop gone{{.connections = 8, .requests = 0}};
+    gone.run(rig, 1ms);  // and then it is not heard of again
+    Loop next{{.connections = 8, .requests = 100, .seed = 99}};
+    next.run(rig, 10s);
+    EXPECT_TRUE(next.client.is_finished());
+    EXPECT_EQ(next.client.counts().requests, 100u);
+    EXPECT_EQ(next.client.counts().errors, 0u);
+}
+
 TEST(ClosedLoop, ASilentServerIsGivenUp) {
     ClosedLoopClient client{
         Loop::with_addresses({.server_mac = our_mac, .connections = 1, .requests = 1, .retries = 3})};

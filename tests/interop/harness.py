@@ -41,6 +41,7 @@ V6 = Family("IPv6", SERVER_V6, CLIENT_V6, 40)
 
 httpd = {}  # build type -> program; run.py fills it
 ctl = None  # pollux-ctl, of the build with sanitizers
+test_client = None  # the small client, for devices that the kernel does not see
 cores = sorted(os.sched_getaffinity(0))
 _numbers = itertools.count()
 
@@ -111,15 +112,23 @@ class Server:
 
     def _start(self):
         shell(f"make_namespace {self.namespace}")
+        self._before_start()
         with open(self.folder / "log", "wb") as log:
             self.process = subprocess.Popen(
                 ["ip", "netns", "exec", self.namespace, self.program, "-c", self.file, *self.arguments],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-                env={**os.environ, "RUNTIME_DIRECTORY": str(self.folder)},
+                env={**os.environ, "RUNTIME_DIRECTORY": str(self.folder),
+                     "LSAN_OPTIONS": f"suppressions={source}/tests/interop/foreign_leaks:print_suppressions=0"},
             )
+        self._after_start()
+        self._await("the first connection", self._connects)
+
+    def _before_start(self):
+        """For devices that must be there first."""
+
+    def _after_start(self):
         self._await("the TAP device", lambda: self.run("ip", "link", "show", DEVICE).returncode == 0)
         shell(f"configure_tap {self.namespace} {DEVICE} {CLIENT}/24 {CLIENT_V6}/64")
-        self._await("the first connection", self._connects)
 
     def _await(self, what, condition):
         def check():
@@ -176,6 +185,26 @@ class Server:
         """SIGTERM, and the exit status: 0, or what the sanitizers say."""
         self.signal(signal.SIGTERM)
         return self.ends(30)
+
+
+class VethServer(Server):
+    """On one end of a veth pair (net_af_packet, net_af_xdp)."""
+
+    def _before_start(self):
+        shell(f"make_veth {self.namespace} {DEVICE} {CLIENT}/24")
+
+    def _after_start(self):
+        pass
+
+
+class MemifServer(Server):
+    """The other end is a process. The name of its socket belongs to the namespace."""
+
+    def _after_start(self):
+        pass
+
+    def _connects(self):
+        return "serving" in self.log()
 
 
 def shell(command):

@@ -109,7 +109,10 @@ void ClosedLoopClient::segment_arrives(Connection& c, const Segment& s, Instant 
     }
     if (!s.has(Flags::ack)) return;
     if (c.state == State::syn_sent) {
-        if (!s.has(Flags::syn) || s.ack != c.nxt) return;
+        // RFC 9293 section 3.10.7.3: the server still knows the connection of a client that was here before, and is
+        // told that it is gone. The SYN's repetition then finds the port free.
+        if (s.ack != c.nxt) return say_last({c.port, true, s.ack, SeqNum{}, s.timestamps.value});
+        if (!s.has(Flags::syn)) return;
         c.una = s.ack;
         c.rcv_nxt = s.seq + 1;
         c.ts_recent = s.timestamps.value;
@@ -322,7 +325,8 @@ Segment ClosedLoopClient::segment_of(uint16_t port, uint32_t ts_recent, Instant 
     s.flow = {options_.address, options_.server, port, options_.server_port};
     s.window = window;
     s.present = Present::timestamps;
-    s.timestamps = {static_cast<uint32_t>(now.time_since_epoch().count() / 1'000) + 1, ts_recent};
+    s.timestamps = {static_cast<uint32_t>(now.time_since_epoch().count() / 1'000) + options_.timestamp_at_zero,
+                    ts_recent};
     return s;
 }
 

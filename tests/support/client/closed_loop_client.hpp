@@ -41,6 +41,7 @@ public:
         tcp::Duration timeout{200'000};        // doubles up to 16 times that
         uint8_t retries = 8;                   // then the connection counts as an error
         uint32_t seed = 1;                     // of the initial sequence numbers
+        uint32_t timestamp_at_zero = 1;        // ms; the next client of the same ports goes on where this one ends
     };
     /// `errors` has everything that should not have happened: resets, connections given up, answers that are cut
     /// short, malformed, or of another status or length than expected.

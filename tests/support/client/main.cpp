@@ -47,12 +47,15 @@ config::Settings settings_of(const CommandLine& command) {
     return settings;
 }
 
-test::ClosedLoopClient::Options options_of(const CommandLine& command, const engine::Interface& interface) {
+test::ClosedLoopClient::Options options_of(const CommandLine& command, const engine::Interface& interface,
+                                           uint64_t wall_us) {
     test::ClosedLoopClient::Options options;
     options.address = *tcp::IpAddress::parse(command.address);
     options.server = *tcp::IpAddress::parse(command.server);
     options.mac = interface.mac;
     options.server_port = command.port;
+    options.seed = static_cast<uint32_t>(wall_us);
+    options.timestamp_at_zero = static_cast<uint32_t>(wall_us / 1'000);
     options.connections = command.connections;
     options.requests = command.requests;
     options.connection_per_request = command.connection_each;
@@ -69,7 +72,7 @@ int run(const CommandLine& command) {
     if (!port.wait_for_link(10s)) throw std::runtime_error("nobody is at the other end of " + command.device);
 
     const engine::Clock clock;
-    test::ClosedLoopClient client{options_of(command, port.interface())};
+    test::ClosedLoopClient client{options_of(command, port.interface(), clock.wall_at_zero_us())};
     test::ClientDriver driver{client, engine::NicQueue{port.id(), 0}, *pool};
     const tcp::Instant began = clock.now();
     const auto limit = tcp::Duration{static_cast<int64_t>(command.seconds * 1e6)};
