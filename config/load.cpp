@@ -211,7 +211,8 @@ void read_tcp(const toml::table* table, const std::string& file, Settings& setti
     reader.reject_unknown_keys();
 }
 
-/// Damage on purpose has to be asked for twice: a key that was left behind by a test must not reach production unseen.
+/// Damage on purpose has to be asked for twice: a key that was left behind by a test must not reach production
+/// unseen.
 void read_test(const toml::table* table, const std::string& file, Settings& settings) {
     if (table == nullptr) return;
     Reader reader{*table, Source{file, table->source().begin.line}, "[test]"};

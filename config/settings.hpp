@@ -2,8 +2,8 @@
 // a TOML file; tests and examples may fill one by hand. Nothing here knows TOML, DPDK or HTTP, and nothing changes
 // while the engine runs.
 //
-// Tables of the file: [eal], [engine], [[port]], [[listen]], [tcp] with [tcp.capacity], [http], [[route]], and [test] with
-// [test.receive] and [test.send].
+// Tables of the file: [eal], [engine], [[port]], [[listen]], [tcp] with [tcp.capacity], [http], [[route]].
+// [test], with [test.receive] and [test.send], is for tests alone.
 // A `Source` says where a thing was written, so that a start-up error can name file and line as the loader does.
 #pragma once
 
@@ -137,7 +137,8 @@ struct Impairment {
     bool operator==(const Impairment&) const = default;
 };
 
-/// [test]: a bad network between every port and its device, for tests. The same seed and packets give the same damage.
+/// [test]: a bad network between every port and its device, for tests. The same seed and packets give the same
+/// damage.
 struct Test {
     bool enabled = false;  // nothing else may be said without it
     uint32_t seed = 1;

@@ -88,7 +88,6 @@ void Egress::drop(Backlog& backlog) {
     counters_.add(tcp::Tally::sent_without_link, backlog.frames.size());
     release(backlog.frames);
     backlog.frames.clear();
-    backlog.refusals = 0;
 }
 
 size_t Egress::backlog() const {

@@ -6,8 +6,9 @@
 // tells the next turn's TxBatch how much may come, so that nothing encoded is ever dropped for lack of room. The
 // packets for that are taken from the pool before the turn begins.
 //
-// A device without a link (memif before its peer has come, and after it has gone) takes nothing, and keeping frames for it
-// would keep the worker awake and the drain waiting: they are lost, and counted, as on a cable that is not plugged in.
+// A device without a link (memif before its peer has come, and after it has gone) takes nothing, and keeping frames
+// for it would keep the worker awake and the drain waiting: they are lost, and counted, as on a cable that is not
+// plugged in.
 //
 // Control frames (ARP, neighbour discovery, ICMP) share the backlog but never its last half.
 #pragma once
@@ -65,7 +66,10 @@ public:
         backlog.refusals = taken != 0 ? 0 : backlog.refusals + 1;
         if constexpr (requires { queue.has_link(); }) {
             // A full ring is the usual reason; the device is asked only when it lasts.
-            if (backlog.refusals >= refusals_of_a_dead_link && !queue.has_link()) drop(backlog);
+            if (backlog.refusals == refusals_of_a_dead_link) {
+                backlog.refusals = 0;
+                if (!queue.has_link()) drop(backlog);
+            }
         }
         return taken;
     }

@@ -3,7 +3,7 @@
 // seed says: the same seed, packets and times give the same damage. The launcher puts it around every queue when, and
 // only when, [test] is enabled; without it the worker's queues are the devices' own and nothing is paid.
 //
-//     device ──> receive(): impair, delay line ──> worker          worker ──> send(): impair, delay line ──> device
+//     device ──> impair ──> delay line ──> receive() ──> worker ──> send() ──> impair ──> delay line ──> device
 //
 // Time is handed in once a turn by set_time(), which also sends what has become due. next_due() bounds the sleep.
 //

@@ -79,7 +79,9 @@ uint16_t Port::find_device(const std::string& eal_words) const {
                  interface_.name + ") and have its driver's package installed; the kernel then loses it" +
                  said(eal_words));
     }
+    const bool memif = interface_.name.starts_with("net_memif");
     complain("DPDK has made no such device; check the name, and the arguments behind its first comma" +
+             std::string{memif ? "; a socket file that a killed process left behind has to be removed" : ""} +
              said(eal_words));
 }
 

@@ -149,7 +149,7 @@ public:
 
 private:
     // Queues that hold packets back have a clock of their own (impaired_queue.hpp).
-    static constexpr bool queue_has_time = requires(Queue& queue, tcp::Instant now) { queue.set_time(now); };
+    static constexpr bool queue_has_time = requires(Queue & queue, tcp::Instant now) { queue.set_time(now); };
     static constexpr uint8_t announcements = 2;  // RFC 5227 section 2.3: ANNOUNCE_NUM
     static constexpr tcp::Duration announce_interval = std::chrono::seconds{2};
 

@@ -53,8 +53,8 @@ enum class Tally : uint8_t {
     impaired_sent_reordered,
     impaired_sent_corrupted,
     impaired_sent_overflowed,
-    sent_without_link,         // frames dropped: the device takes nothing and has no link
-    events_lost,               // must stay 0: the event list is sized for a whole turn
+    sent_without_link,  // frames dropped: the device takes nothing and has no link
+    events_lost,        // must stay 0: the event list is sized for a whole turn
     count,
 };
 inline constexpr size_t tally_count = static_cast<size_t>(Tally::count);

@@ -152,9 +152,9 @@ void Stack::start_persist(Conn& c, Instant now) {
     start_retransmit_timer(c, now);
 }
 
-// RFC 9293 section 3.8.3 (a), RFC 1122 section 3.3.1.4: R1 retransmissions without an answer are advice that the next hop
-// may be dead. A path is only as good as the link address of the last packet that came by it, which no checksum of ours
-// covers: from then on every other attempt asks the neighbour cache instead.
+// RFC 9293 section 3.8.3 (a), RFC 1122 section 3.3.1.4: R1 retransmissions without an answer are advice that the next
+// hop may be dead. A path is only as good as the link address of the last packet that came by it, which no checksum
+// of ours covers: from then on every other attempt asks the neighbour cache instead.
 PathId Stack::path_of(const Conn& c) {
     constexpr uint8_t r1 = 3;
     return c.unanswered >= r1 && (c.unanswered & 1) != 0 ? unresolved_path : c.path;

@@ -18,7 +18,8 @@ public:
 
     /// A line for each counter that is not 0.
     static std::string summary(const tcp::Counters& counters);
-    /// What is taken from each pool, the packet pools included. When everybody has gone, that is what it was at start.
+    /// What is taken from each pool, the packet pools included. When everybody has gone, that is what it was at
+    /// start.
     static std::string summary(const tcp::PoolUse& pools, uint64_t packets);
 
 private:

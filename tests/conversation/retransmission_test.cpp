@@ -337,6 +337,24 @@ TEST_F(Retransmission, NumberOfRetransmissionsIsSettable) {
     expects_all_returned();
 }
 
+TEST_F(Retransmission, AfterThreeInVainEveryOtherOneAsksForTheNextHop) {
+    // RFC 9293 section 3.8.3: at R1 (SHLD-10: at least 3) the IP layer is told, R2 ends the connection.
+    proves("MUST-20");
+    starts_with(settings_with([](auto& s) { s.data_retries = 8; }));
+    peer.connects();
+    app.sends("hello");
+    peer.expects({.text = "hello"});
+    for (const uint64_t look_ups : {0, 0, 1, 1, 2, 2}) {
+        peer.waits();
+        peer.expects({.seq = 1, .text = "hello"});
+        EXPECT_EQ(world.host().look_ups(), look_ups);
+    }
+    peer.sends({.flags = ack, .ack = 6});  // it is alive after all, on the path that it always had
+    app.sends("more");
+    peer.expects({.seq = 6, .text = "more"});
+    EXPECT_EQ(world.host().look_ups(), 2u);
+}
+
 TEST_F(Retransmission, ProgressStartsTheCountAgain) {
     // RFC 9293 section 3.8.3 counts retransmissions of the same segment.
     proves("K16");

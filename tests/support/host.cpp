@@ -94,7 +94,12 @@ void Host::encode(std::vector<Packet>& sent) {
         EXPECT_EQ(emitted.status, wire::EmitStatus::ok);
         EXPECT_EQ(emitted.size, packet.size());
         EXPECT_LE(packet.size(), stack_.settings().mtu);
-        EXPECT_EQ(segment.segment.path, test_path) << "answers leave on the path that the packets came by";
+        const bool path_in_doubt = counters_[Tally::retransmission_timeouts] + counters_[Tally::window_probes] >= 3;
+        if (path_in_doubt && segment.segment.path == tcp::unresolved_path) {
+            ++look_ups_;
+        } else {
+            EXPECT_EQ(segment.segment.path, test_path) << "answers leave on the path that the packets came by";
+        }
         EXPECT_EQ(segment.segment.ttl, stack_.settings().ttl);
         sent.push_back(std::move(packet));
     }

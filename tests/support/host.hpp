@@ -55,6 +55,8 @@ public:
     tcp::Verdict last_verdict() const { return last_verdict_; }
     /// Packets that parse() refused.
     uint64_t refused() const { return refused_; }
+    /// Packets that asked for the next hop instead of leaving on the path that the packets came by.
+    uint64_t look_ups() const { return look_ups_; }
 
 private:
     void encode(std::vector<Packet>& sent);
@@ -70,6 +72,7 @@ private:
     tcp::wire::ParseResult last_parse_ = tcp::wire::ParseResult::ok;
     tcp::Verdict last_verdict_ = tcp::Verdict::count;
     uint64_t refused_ = 0;
+    uint64_t look_ups_ = 0;
     uint64_t allocations_ = 0;
 };
 
