@@ -125,7 +125,6 @@ make_veth() {
     local device
     ip -n "$1" link add "$2" type veth peer name client0
     for device in "$2" client0; do
-        ip netns exec "$1" sysctl -qw "net.ipv6.conf.$device.disable_ipv6=1" 2>/dev/null || true
         ip netns exec "$1" ethtool -K "$device" tx off tso off gso off gro off >/dev/null
         ip -n "$1" link set "$device" up
     done

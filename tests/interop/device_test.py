@@ -1,5 +1,6 @@
 """The virtual devices of config/*.toml, as those files set them up: served without an error, ended without a trace."""
 
+import os
 import re
 import signal
 import subprocess
@@ -49,6 +50,32 @@ class Veth(junit.Case):
 
     def test_af_xdp_serves_curl_and_wrk_under_sanitizers(self):
         self.serves("asan", "af_xdp.toml")
+
+
+class VethScript(junit.Case):
+    """scripts/veth.sh, which the settings files name for use by hand."""
+
+    def veth(self, *arguments):
+        return subprocess.run([harness.source / "scripts/veth.sh", *arguments], stdin=subprocess.DEVNULL, text=True,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+    def test_it_makes_a_pair_without_offloads_and_removes_it(self):
+        name = f"pollux-test-{os.getpid()}-veth"
+        self.addCleanup(harness.shell, f"remove_namespace {name}")
+        self.assertEqual(self.veth("make", name).returncode, 0)
+        for device in (harness.DEVICE, "client0"):
+            features = subprocess.run(["ip", "netns", "exec", name, "ethtool", "-k", device], text=True,
+                                      capture_output=True).stdout
+            for feature in ("tx-checksumming", "tcp-segmentation-offload", "generic-segmentation-offload",
+                            "generic-receive-offload"):
+                self.assertRegex(features, rf"(?m)^{feature}: off")
+        self.assertEqual(self.veth("remove", name).returncode, 0)
+        self.assertNotIn(name, os.listdir("/run/netns"))
+
+    def test_anything_else_is_one_sentence(self):
+        for arguments in ((), ("make",), ("make", ""), ("turn", "x")):
+            done = self.veth(*arguments)
+            self.assertEqual((done.returncode, done.stdout), (1, "veth.sh: usage: veth.sh make|remove NAME\n"))
 
 
 class Memif(junit.Case):
