@@ -139,6 +139,7 @@ Json port_row(const PortInfo& p) {
             {"mac", p.interface.mac.to_string()},
             {"addresses", std::move(addresses)},
             {"gateway", p.gateway ? Json(p.gateway->to_string()) : Json(nullptr)},
+            {"gateway_v6", p.gateway_v6 ? Json(p.gateway_v6->to_string()) : Json(nullptr)},
             {"mtu", p.interface.mtu},
             {"link", p.link_up ? "up" : "down"},
             {"speed_mbps", p.speed_mbps == 0 ? Json(nullptr) : Json(p.speed_mbps)},

@@ -15,9 +15,9 @@ namespace pollux::engine {
 
 namespace {
 
-// net_tap learns of packets by a signal to its process, and looks at no descriptor before it. The signal must interrupt
-// the thread that reads the queue: on another one it would come too late for the turn that the descriptor has woken, and
-// the packet would wait for the end of the next sleep.
+// net_tap learns of packets by a signal to its process, and looks at no descriptor before it. The signal must
+// interrupt the thread that reads the queue: on another one it would come too late for the turn that the descriptor
+// has woken, and the packet would wait for the end of the next sleep.
 void signal_this_thread(const NicQueue& queue) {
     if (!queue.wakes()) return;
     const int fd = rte_eth_dev_rx_intr_ctl_q_get_fd(queue.port(), queue.queue());

@@ -53,8 +53,10 @@ Ingress::End Ingress::ipv6_arrives(rte_mbuf& packet, const EthernetFrame& frame,
         if (!addresses_.is_usable(interface, destination)) return count(Verdict::not_our_address);
         if (source == destination) return count(Verdict::land);
     }
-    // Only a probe for an address comes from nobody; the solicitation's own rules look at that.
-    if (is_martian(source, interface) && !(discovery && source.is_unspecified())) return count(Verdict::martian);
+    // Discovery has rules of its own for two of these: a probe for an address comes from nobody, and an objection to
+    // ours from that very address.
+    const bool own_rules = discovery && (source.is_unspecified() || interface.is_ours(source));
+    if (is_martian(source, interface) && !own_rules) return count(Verdict::martian);
     switch (ip->chain()) {
         case Ipv6Chain::ok: break;
         case Ipv6Chain::fragment: return count(Verdict::fragment);
@@ -85,7 +87,7 @@ Ingress::End Ingress::icmpv6_arrives(rte_mbuf& packet, const EthernetFrame& fram
         case Icmpv6Type::neighbor_advertisement: return advertisement_arrives(frame, ip, *message, interface, now);
         default: break;  // any number may arrive
     }
-    if (ip.source().is_unspecified()) return count(Verdict::martian);
+    if (is_martian(ip.source(), interface)) return count(Verdict::martian);
     if (ip.destination().is_multicast()) return count(Verdict::icmp_ignored);  // router advertisements among them
     if (!message->is_echo_request()) {
         return notice_arrives(packet, interface, ip.destination(),
@@ -106,7 +108,7 @@ Ingress::End Ingress::solicitation_arrives(rte_mbuf& packet, const EthernetFrame
     const auto asked = NeighborSolicitation::parse(ip, message);
     const IpAddress source = ip.source(), target = asked ? asked->target() : IpAddress{};
     const bool from_link = source.is_unspecified() || interface.is_on_link(source);
-    if (!asked || !from_link) return count(Verdict::bad_neighbor_discovery);
+    if (!asked || !from_link || interface.is_ours(source)) return count(Verdict::bad_neighbor_discovery);
     if (const auto mac = asked->source_mac()) {
         const LinkNews news{LinkNews::Kind::neighbor, interface.index, true, *mac, source};
         if (mac->is_multicast() || !learn(news, false, now)) return count(Verdict::bad_neighbor_discovery);

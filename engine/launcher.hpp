@@ -106,6 +106,7 @@ private:
         tcp::Counters counters{};
         tcp::PoolUse pools{};
         uint64_t packets = 0;
+        uint64_t duplicate_addresses = 0;
         typename ReportOf<App>::type report{};
     };
     static constexpr tcp::Duration publish_interval = std::chrono::milliseconds{100};
@@ -152,7 +153,8 @@ private:
         const auto publish = [&] {
             // Those that egress keeps ready come and go with the turn.
             const uint64_t packets = rte_mempool_in_use_count(&machine_.pool(index)) - worker.egress().ready();
-            published_[index].write({counters, stack.pool_use(), packets, ReportOf<App>::of(app)});
+            published_[index].write(
+                {counters, stack.pool_use(), packets, worker.addresses().duplicates(), ReportOf<App>::of(app)});
         };
         Inspection& inspection = inspections_[index];
         const Inspection::Attendance attendance{inspection};
@@ -206,6 +208,7 @@ private:
             if (options_.on_started) options_.on_started();
             if (!last) return;
         }
+        tell_duplicates();
         if (!options_.on_status) return;
         Status<App> status;
         status.seconds = std::chrono::duration<double>(machine_.clock().now() - began_).count();
@@ -221,6 +224,25 @@ private:
         options_.on_status(status);
     }
 
+    // Each address that another station was found to have, once.
+    void tell_duplicates() {
+        uint64_t found = 0;
+        for (const Published<Snapshot>& published : published_) {
+            if (Snapshot snapshot; published.read(snapshot)) found |= snapshot.duplicate_addresses;
+        }
+        uint64_t bit = 1;
+        for (const Interface& interface : machine_.interfaces()) {
+            for (const config::Prefix& network : interface.networks_v6) {
+                if ((found & ~told_duplicates_ & bit) != 0 && options_.on_notice) {
+                    options_.on_notice("port " + interface.name + ": another station uses the address " +
+                                       network.address.to_string() + ", which stays off");
+                }
+                bit <<= 1;
+            }
+        }
+        told_duplicates_ |= found;
+    }
+
     Machine machine_;
     const config::Settings& settings_;
     Factory make_app_;
@@ -231,6 +253,7 @@ private:
     std::atomic<bool> failed_{false};
     std::exception_ptr failure_;
     bool started_ = false;  // the housekeeper's
+    uint64_t told_duplicates_ = 0;
     tcp::Instant began_{};
 };
 

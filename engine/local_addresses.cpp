@@ -34,4 +34,15 @@ bool LocalAddresses::object(const Interface& interface, const tcp::IpAddress& v6
     return true;
 }
 
+uint64_t LocalAddresses::duplicates() const {
+    uint64_t bits = 0, bit = 1;
+    for (const auto& states : states_) {
+        for (const State state : states) {
+            if (state == State::duplicate) bits |= bit;
+            bit <<= 1;
+        }
+    }
+    return bits;
+}
+
 }  // namespace pollux::engine

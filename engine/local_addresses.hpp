@@ -44,6 +44,10 @@ public:
     /// one is wrong).
     bool object(const Interface& interface, const tcp::IpAddress& v6);
 
+    /// A bit for each address that somebody else has, in the order of the interfaces and of their networks; the
+    /// first 64.
+    uint64_t duplicates() const;
+
     static constexpr tcp::Duration wait = std::chrono::seconds{1};  // RetransTimer, for DupAddrDetectTransmits = 1
 
 private:

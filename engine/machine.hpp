@@ -104,7 +104,7 @@ private:
     Clock clock_;
     tcp::Secrets secrets_;
     tcp::StackSettings stack_settings_;
-    std::vector<PacketPool> pools_;  // outlive the ports, whose rings hold packets
+    std::vector<PacketPool> pools_;            // outlive the ports, whose rings hold packets
     std::vector<config::Port> port_settings_;  // as the ports get them
     std::vector<std::unique_ptr<Port>> ports_;
     std::vector<Interface> interfaces_;

@@ -170,6 +170,11 @@ bool Port::is_trusted_to_spread(const rte_eth_dev_info& device) const {
     return true;
 }
 
+Ownership::Kind Port::ownership_kind() const {
+    if (queues_ == 1) return Ownership::Kind::single;
+    return spreads_ ? Ownership::Kind::device : Ownership::Kind::software;
+}
+
 Ownership Port::ownership(const tcp::SipKey& key) const {
     if (!spreads_) return Ownership::software(queues_, key);
     rte_eth_dev_info device{};
@@ -243,6 +248,7 @@ PortInfo Port::info() const {
     info.interface = interface_;
     info.addresses = settings_.addresses;
     info.gateway = settings_.gateway;
+    info.gateway_v6 = settings_.gateway_v6;
     info.device = settings_.device;
     rte_eth_dev_info device{};
     if (rte_eth_dev_info_get(id_, &device) == 0) info.driver = device.driver_name;
@@ -259,7 +265,7 @@ PortInfo Port::info() const {
     info.verifies_checksums = verifies_;
     info.makes_tcp_checksums = interface_.device_sums_tcp;
     info.receive_interrupts = wakes_;
-    info.ownership = queues_ == 1 ? "one worker" : "device";
+    info.ownership = to_string(ownership_kind());
     const rte_eth_stats counts = stats();
     info.received_packets = counts.ipackets;
     info.sent_packets = counts.opackets;

@@ -23,14 +23,14 @@ namespace pollux::engine {
 struct PortInfo {
     Interface interface;
     std::vector<config::Prefix> addresses;
-    std::optional<tcp::IpAddress> gateway;
+    std::optional<tcp::IpAddress> gateway, gateway_v6;
     std::string device, driver;  // as in the settings; as DPDK calls it
     bool link_up = false, full_duplex = false;
     uint32_t speed_mbps = 0;  // 0: unknown
     int numa_node = -1;       // -1: none
     uint16_t queues = 0, rx_descriptors = 0, tx_descriptors = 0;
     bool verifies_checksums = false, makes_tcp_checksums = false, receive_interrupts = false;
-    std::string_view ownership;  // how a flow finds its worker: "one worker", "device"
+    std::string_view ownership;  // how packets find their worker, as ownership.hpp says it
     uint64_t received_packets = 0, sent_packets = 0, received_bytes = 0, sent_bytes = 0;
     uint64_t missed_packets = 0, receive_errors = 0, send_errors = 0, no_buffer = 0;
 };
@@ -57,6 +57,7 @@ public:
     bool verifies_checksums() const { return verifies_; }
     /// How its packets find the worker that owns their flow. `key`: of the software's function, equal for all ports.
     Ownership ownership(const tcp::SipKey& key) const;
+    Ownership::Kind ownership_kind() const;
     const std::string& driver() const { return driver_; }
     /// Whether its queues raise receive interrupts.
     bool wakes() const { return wakes_; }

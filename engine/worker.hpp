@@ -145,6 +145,7 @@ public:
     std::vector<Queue>& queues() { return queues_; }
     const Egress& egress() const { return egress_; }
     const Paths& paths() const { return paths_; }
+    const LocalAddresses& addresses() const { return addresses_; }
     const Neighbors& neighbors() const { return neighbors_; }
 
 private:

@@ -176,6 +176,7 @@ std::string ports_text(std::span<const Json> rows) {
         table.add({"  MAC", cell(row, "mac")});
         table.add({"  addresses", addresses});
         table.add({"  gateway", cell(row, "gateway")});
+        table.add({"  gateway of IPv6", cell(row, "gateway_v6")});
         table.add({"  MTU", cell(row, "mtu") + " bytes"});
         table.add({"  link", cell(row, "link") + speed});
         table.add({"  NUMA node", cell(row, "numa_node")});

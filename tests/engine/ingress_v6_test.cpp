@@ -181,7 +181,7 @@ std::vector<Refused> refused_frames() {
         {"OursInAMulticastFrame", V::to_broadcast, tcp_frame(syn_from(peer_v6), {.to = group_mac}), "MUST-57"},
         {"AFragment", V::fragment, with_extension(tcp, fragment_header, {0, 0, 1, 0, 0, 0, 7}), "ATK-23"},
         {"AFirstFragmentOfDiscovery", V::fragment,
-         with_extension(solicitation(our_v6), fragment_header, {0, 0, 1, 0, 0, 0, 7}), "ATK-23"},
+         with_extension(solicitation(our_v6, peer_v6, our_v6), fragment_header, {0, 0, 1, 0, 0, 0, 7}), "ATK-23"},
         {"ARoutingHeaderOfType0", V::source_routed, with_extension(tcp, routing, {0, 0, 1, 0, 0, 0, 0}), "ATK-23"},
         {"EndlessExtensionHeaders", V::bad_extension_header, with_extension(tcp, destination_options, padding, 60),
          "ATK-23"},
@@ -202,11 +202,15 @@ std::vector<Refused> refused_frames() {
         {"ARouterAdvertisementToUs", V::icmp_ignored,
          icmpv6_frame(134, 0, 0x4000'0708, as_bytes("12345678"), link_local_peer, our_v6, 255), "ATK-23"},
         {"ARedirect", V::icmp_ignored,
-         icmpv6_frame(137, 0, 0, std::as_bytes(std::span{std::array<char, 32>{}}), link_local_peer, our_v6, 255)},
+         icmpv6_frame(137, 0, 0, as_bytes("a target and a destination: ...."), link_local_peer, our_v6, 255)},
         {"ASolicitationFromBeyondTheLink", V::bad_neighbor_discovery, far_hop, "ATK-23"},
         {"ASolicitationWithAnEmptyOption", V::bad_icmp, zero_option, "ATK-23"},
         {"ASolicitationFromAnotherNetwork", V::bad_neighbor_discovery, solicitation(our_v6, far_v6, our_v6),
          "ATK-23"},
+        {"ASolicitationFromOurAddress", V::bad_neighbor_discovery, solicitation(peer_v6, our_v6, our_group),
+         "ATK-23"},
+        {"APingFromOurAddressToOurGroup", V::martian,
+         icmpv6_frame(128, 0, 1, as_bytes("ping"), our_v6, our_group, 64, {.to = group_mac})},
         {"ASolicitationForAnother", V::neighbor_discovery, solicitation(peer_v6, link_local_peer, our_v6)},
         {"AnotherGroup", V::not_our_address, solicitation(far_v6)},
         {"AnAdvertisementOfOurAddress", V::bad_neighbor_discovery,
@@ -244,8 +248,8 @@ TEST(IngressV6, ARequestIsAnsweredOverTheSameFamilyPathAndVlan) {
         ASSERT_EQ(frames.size(), 1u);
         EXPECT_EQ(EthernetFrame::parse(frames[0])->ether_type(), EtherType::ipv6);
         const Segment syn_ack = read_segment(frames[0]);
-        EXPECT_EQ(syn_ack.flow.local_addr, our_v6);
-        EXPECT_EQ(syn_ack.flow.remote_addr, peer_v6);
+        EXPECT_EQ(syn_ack.flow.remote_addr, our_v6);  // read as its receiver
+        EXPECT_EQ(syn_ack.flow.local_addr, peer_v6);
         EXPECT_EQ(syn_ack.mss, 1440) << "MTU - 60";
         s.flags = Flags::ack | Flags::psh;
         s.seq = s.seq + 1;

@@ -155,7 +155,7 @@ TEST(Inspection, ANeighbourTellsItsStateAndHowOldThatIs) {
     engine::Neighbors neighbors{4};
     const auto known = tcp::IpAddress::from_v4(0xc000'0202);
     const tcp::Instant start{10s};
-    neighbors.resolve(0, known.v4(), start);
+    neighbors.resolve(0, known, start);
     ASSERT_EQ(neighbors.in_use(), 1u);
     const auto asked = neighbors.info(0, start + 2s);
     ASSERT_TRUE(asked.has_value());

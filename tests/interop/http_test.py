@@ -41,7 +41,7 @@ class Http(junit.Case):
 
     def test_http_client_gets_many_answers_over_one_connection(self):
         with self.server.inside():
-            client = http.client.HTTPConnection(self.family.server, timeout=10)
+            client = http.client.HTTPConnection(self.family.host, timeout=10)
             client.connect()
             port = client.sock.getsockname()[1]
             for _ in range(200):

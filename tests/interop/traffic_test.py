@@ -60,7 +60,7 @@ class Traffic(junit.Case):
 
     def fetch_large(self, pause=None):
         with self.server.inside():
-            client = http.client.HTTPConnection(self.family.server, timeout=60)
+            client = http.client.HTTPConnection(self.family.host, timeout=60)
             client.connect()
         client.request("GET", "/large")
         answer = client.getresponse()
