@@ -67,7 +67,8 @@ public:
         return rte_ring_sc_dequeue_burst_elem(ring_.get(), into.data(), sizeof(T), static_cast<unsigned>(into.size()),
                                               nullptr);
     }
-    bool empty() const { return rte_ring_empty(ring_.get()) != 0; }
+    /// By the receiver. rte_ring_empty() would read the sender's tail without order.
+    bool empty() const { return __atomic_load_n(&ring_->prod.tail, __ATOMIC_ACQUIRE) == ring_->cons.tail; }
 
 private:
     std::unique_ptr<rte_ring, FreeRing> ring_;

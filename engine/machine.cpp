@@ -5,6 +5,8 @@
 #include <sys/random.h>
 
 #include <algorithm>
+#include <atomic>
+#include <cassert>
 #include <stdexcept>
 
 #include "engine/impaired_queue.hpp"
@@ -208,21 +210,27 @@ void Machine::listen_all(tcp::Stack& stack) const {
 }
 
 void Machine::on_each_lcore(const std::function<void(uint32_t)>& work) const {
+    // EAL waits for the others by a state of its own; that all they did happened before is said by the count.
+    std::atomic<uint32_t> ended{0};
     struct Task {
         const std::function<void(uint32_t)>* work;
         uint32_t index;
+        std::atomic<uint32_t>* ended;
     };
     const std::vector<unsigned> all = lcores();
     std::vector<Task> tasks;
-    for (uint32_t i = 0; i < all.size(); ++i) tasks.push_back({&work, i});
+    for (uint32_t i = 0; i < all.size(); ++i) tasks.push_back({&work, i, &ended});
     const auto call = [](void* task) {
         const auto& own = *static_cast<const Task*>(task);
         (*own.work)(own.index);
+        own.ended->fetch_add(1, std::memory_order_release);
         return 0;
     };
     for (uint32_t i = 1; i < all.size(); ++i) rte_eal_remote_launch(call, &tasks[i], all[i]);
     work(0);
     rte_eal_mp_wait_lcore();
+    [[maybe_unused]] const uint32_t others = ended.load(std::memory_order_acquire);
+    assert(others + 1 == all.size());
 }
 
 tcp::Secrets make_secrets() {
