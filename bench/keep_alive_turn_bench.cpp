@@ -17,32 +17,16 @@
 // met every expectation. Args: connections, burst.
 #include <benchmark/benchmark.h>
 
-#include <algorithm>
-#include <stdexcept>
-#include <string>
-#include <string_view>
-#include <vector>
-
-#include "apps/httpd/http_server.hpp"
-#include "engine/clock.hpp"
+#include "bench/keep_alive_rig.hpp"
 #include "engine/eal.hpp"
-#include "engine/mbuf.hpp"
-#include "engine/worker.hpp"
-#include "tcp/wire/packet.hpp"
 
 namespace {
 
 using namespace pollux;
+using bench::answer_size;
+using bench::request;
 using tcp::Flags;
-using tcp::Segment;
-using tcp::wire::MacAddress;
 
-constexpr std::string_view request = "GET / HTTP/1.1\r\nHost: 10.99.0.1\r\n\r\n";
-constexpr size_t answer_size = 118;
-constexpr uint32_t server_v4 = 0x0a63'0001;
-constexpr uint32_t client_v4 = 0x0a63'0100;  // and up: 50,000 connections from each address
-constexpr MacAddress server_mac{{2, 0, 0, 0, 0, 1}}, client_mac{{2, 0, 0, 0, 0, 2}};
-constexpr size_t ip_at = 14, tcp_at = ip_at + 20, options_at = tcp_at + 20, payload_at = options_at + 12;
 constexpr uint32_t queue_packets = 4096;
 
 /// The worker holds it, the generator fills and empties it.
@@ -50,141 +34,19 @@ struct QueueHandle {
     engine::MemoryQueue* queue;
     uint16_t receive(std::span<rte_mbuf*> into) { return queue->receive(into); }
     uint16_t send(std::span<rte_mbuf*> packets) { return queue->send(packets); }
+    void arrive(rte_mbuf* packet) { queue->arrive(packet); }
+    void take_sent(std::vector<rte_mbuf*>& into) { std::swap(into, queue->sent()); }
 };
+using Server = bench::Server<QueueHandle>;
+using Generator = bench::Generator<QueueHandle>;
 
-engine::Interface server_interface() {
+std::vector<engine::Interface> server_interfaces() {
     engine::Interface made;
     made.name = "memory0";
-    made.mac = server_mac;
-    made.networks = {{server_v4, 0xffff'0000}};
-    return made;
+    made.mac = bench::server_mac;
+    made.networks = {{bench::server_v4, 0xffff'0000}};
+    return {made};
 }
-
-tcp::StackSettings stack_settings(uint32_t connections, uint64_t wall_us) {
-    tcp::StackSettings settings;
-    settings.capacity.connections = connections + 64;
-    settings.wall_clock_at_zero_us = wall_us;
-    return settings;
-}
-
-/// An answer of 118 bytes: the head is as it is, the body fills it up.
-std::vector<http::Route> routes(size_t body_size) {
-    http::Route route;
-    route.path = "/";
-    route.body = std::string(body_size, 'x');
-    return {route};
-}
-
-/// One side of a connection, as much of it as the generator must know.
-struct Client {
-    uint32_t address;
-    uint16_t port;
-    uint32_t seq, ack, timestamp_echo;
-};
-
-class Server {
-public:
-    Server(uint32_t connections, size_t body_size, rte_mempool& pool, engine::MemoryQueue& queue,
-           const engine::Clock& clock)
-        : interfaces_{server_interface()},
-          stack_(stack_settings(connections, clock.wall_at_zero_us()), {{1, 2}, {3, 4}, {5, 6}, 7}, counters),
-          app_(stack_, routes(body_size), http_settings(clock)),
-          worker_({{&queue}}, interfaces_, stack_, app_, counters, pool, quiet()) {
-        if (!stack_.listen({{}, 80})) throw std::runtime_error("cannot listen");
-    }
-
-    void turn(tcp::Instant now) { worker_.turn(now); }
-
-    tcp::Counters counters;
-
-private:
-    static httpd::ServerSettings http_settings(const engine::Clock& clock) {
-        httpd::ServerSettings settings;
-        settings.wall_at_zero_us = clock.wall_at_zero_us();
-        return settings;
-    }
-    static engine::WorkerSettings quiet() {
-        engine::WorkerSettings settings;
-        settings.announces = false;
-        return settings;
-    }
-
-    std::vector<engine::Interface> interfaces_;
-    tcp::Stack stack_;
-    httpd::HttpServer app_;
-    engine::Worker<QueueHandle, httpd::HttpServer> worker_;
-};
-
-/// Plays all clients.
-class Generator {
-public:
-    Generator(uint32_t connections, rte_mempool& pool, engine::MemoryQueue& queue) : pool_(pool), queue_(queue) {
-        for (uint32_t i = 0; i < connections; ++i) {
-            clients_.push_back(
-                {client_v4 + i / per_address, static_cast<uint16_t>(10'000 + i % per_address), 1000 + i, 0, 0});
-        }
-    }
-
-    void send(Client& client, Flags flags, bool with_options_of_syn, std::string_view payload, tcp::Instant now) {
-        Segment segment;
-        segment.flow = {tcp::IpAddress::from_v4(client.address), tcp::IpAddress::from_v4(server_v4), client.port, 80};
-        segment.seq = tcp::SeqNum{client.seq};
-        segment.ack = tcp::SeqNum{client.ack};
-        segment.flags = flags;
-        segment.window = with_options_of_syn ? 64'240 : 502;
-        segment.present = tcp::Present::timestamps;
-        segment.timestamps = {static_cast<uint32_t>(now.time_since_epoch().count() / 1000) + 77,
-                              client.timestamp_echo};
-        if (with_options_of_syn) {
-            segment.present |= tcp::Present::mss | tcp::Present::window_scale | tcp::Present::sack_permitted;
-            segment.mss = 1460;
-            segment.window_scale = 7;
-        }
-        segment.payload = std::as_bytes(std::span{payload});
-        rte_mbuf* packet = rte_pktmbuf_alloc(&pool_);
-        if (!packet) throw std::runtime_error("no packet");
-        const auto room = engine::room_of(*packet);
-        tcp::wire::write_ethernet(room, server_mac, client_mac, tcp::wire::EtherType::ipv4);
-        const size_t size = tcp::wire::emit(segment, room.subspan(ip_at));
-        engine::set_size(*packet, ip_at + size);
-        queue_.arrive(packet);
-        client.seq += static_cast<uint32_t>(payload.size()) + (segment.has(Flags::syn) ? 1 : 0);
-    }
-
-    /// Reads what came back and releases it; how many answers there were.
-    uint32_t collect() {
-        uint32_t answers = 0;
-        auto& sent = queue_.sent();
-        for (rte_mbuf* packet : sent) {
-            const std::byte* frame = rte_pktmbuf_mtod(packet, const std::byte*);
-            const uint32_t address = tcp::wire::load_be32(frame + ip_at + 16);
-            const uint16_t port = tcp::wire::load_be16(frame + tcp_at + 2);
-            Client& client = clients_[(address - client_v4) * per_address + (port - 10'000u)];
-            const bool syn = (tcp::wire::load_u8(frame + tcp_at + 13) & uint8_t(Flags::syn)) != 0;
-            const uint32_t header = uint32_t{tcp::wire::load_u8(frame + tcp_at + 12)} >> 4 << 2;
-            last_payload_ = tcp::wire::load_be16(frame + ip_at + 2) - 20u - header;
-            client.ack = tcp::wire::load_be32(frame + tcp_at + 4) + last_payload_ + (syn ? 1 : 0);
-            // Timestamps stand first behind two NOPs, but on a SYN-ACK: MSS, SACK-permitted, timestamps.
-            client.timestamp_echo = tcp::wire::load_be32(frame + options_at + (syn ? 8 : 4));
-            if (last_payload_ != 0) ++answers;
-        }
-        engine::release(sent);
-        sent.clear();
-        return answers;
-    }
-
-    std::vector<Client>& clients() { return clients_; }
-    /// Of the last answer.
-    uint32_t answer_bytes() const { return last_payload_; }
-
-private:
-    static constexpr uint32_t per_address = 50'000;
-
-    rte_mempool& pool_;
-    engine::MemoryQueue& queue_;
-    std::vector<Client> clients_;
-    uint32_t last_payload_ = 0;
-};
 
 /// EAL and the pool, once per process.
 struct Ground {
@@ -201,31 +63,14 @@ struct Ground {
     engine::PacketPool pool;
 };
 
-/// Opens every connection by a handshake through the queue.
-void open_all(Generator& generator, Server& server, const engine::Clock& clock) {
-    auto& clients = generator.clients();
-    for (size_t first = 0; first < clients.size(); first += engine::receive_burst) {
-        const auto part =
-            std::span{clients}.subspan(first, std::min<size_t>(engine::receive_burst, clients.size() - first));
-        for (Client& client : part) generator.send(client, Flags::syn, true, {}, clock.now());
-        server.turn(clock.now());
-        generator.collect();
-        for (Client& client : part) generator.send(client, Flags::ack, false, {}, clock.now());
-        server.turn(clock.now());
-        generator.collect();
-    }
-    if (server.counters[tcp::Tally::connections_opened] != clients.size()) {
-        throw std::runtime_error("not all connections opened");
-    }
-}
-
 /// The head's size decides the body's: one connection asks once.
 size_t body_for_answer(rte_mempool& pool, const engine::Clock& clock) {
     constexpr size_t probe = 10;  // two digits of Content-Length, as the final one has or nearly
     engine::MemoryQueue queue;
-    Server server{1, probe, pool, queue, clock};
-    Generator generator{1, pool, queue};
-    open_all(generator, server, clock);
+    const auto interfaces = server_interfaces();
+    Server server{1, probe, pool, {&queue}, interfaces, clock};
+    Generator generator{1, pool, {&queue}};
+    bench::open_all(generator, server, clock);
     generator.send(generator.clients()[0], Flags::ack | Flags::psh, false, request, clock.now());
     server.turn(clock.now());
     generator.collect();
@@ -240,9 +85,10 @@ void BM_KeepAliveTurn(benchmark::State& state) {
     const engine::Clock clock;
     engine::MemoryQueue queue;
     const size_t body = body_for_answer(*ground.pool, clock);
-    Server server{connections, body, *ground.pool, queue, clock};
-    Generator generator{connections, *ground.pool, queue};
-    open_all(generator, server, clock);
+    const auto interfaces = server_interfaces();
+    Server server{connections, body, *ground.pool, {&queue}, interfaces, clock};
+    Generator generator{connections, *ground.pool, {&queue}};
+    bench::open_all(generator, server, clock);
 
     std::vector<uint32_t> turns;  // cycles of each
     turns.reserve(1u << 20);

@@ -77,7 +77,7 @@ private:
 class Exchange {
 public:
     /// One worker's end of all rings. Used by that worker alone.
-    class Side {
+    class alignas(64) Side {  // written every turn: no line of it is another worker's
     public:
         uint32_t worker() const { return self_; }
 
