@@ -15,8 +15,8 @@ esac
 
 namespace=pollux-demo-$$
 device=pollux0
-server_address=192.0.2.1
-url=http://$server_address/
+url=http://192.0.2.1/
+url_v6=http://[2001:db8::1]/
 server=
 scratch=
 
@@ -57,7 +57,7 @@ wait_for() {
 
 setup
 need_root_and_tun
-build release apps/pollux-httpd
+build release apps/pollux-httpd apps/pollux-ctl
 
 scratch=$(mktemp -d /tmp/pollux-demo.XXXXXX)
 make_namespace "$namespace"
@@ -67,7 +67,7 @@ RUNTIME_DIRECTORY=$scratch setsid ip netns exec "$namespace" \
     "$root/build/release/apps/pollux-httpd" -c "$root/config/demo.toml" --status >"$scratch/server.log" 2>&1 &
 server=$!
 wait_for 30 "the TAP device" ip -n "$namespace" link show "$device"
-configure_tap "$namespace" "$device" 192.0.2.2/24
+configure_tap "$namespace" "$device" 192.0.2.2/24 2001:db8::2/64
 wait_for 30 "the first answer" inside curl -s -o /dev/null --max-time 1 "$url"
 
 say "two requests over one connection"
@@ -76,6 +76,12 @@ inside curl -sv --max-time 5 -w '%{stderr}# status %{http_code}, new connections
 cat "$scratch/curl"
 [ "$(grep "^# status" "$scratch/curl")" = $'# status 200, new connections 1\n# status 200, new connections 0' ] ||
     fail "curl did not get two answers over one connection"
+
+say "the same over IPv6"
+# For its first second an address is asked for on the link before it is used.
+wait_for 10 "the first answer over IPv6" inside curl -s -o /dev/null --max-time 1 "$url_v6"
+inside curl -s --max-time 5 -w '# status %{http_code} from [%{remote_ip}]\n' "$url_v6" | tee "$scratch/curl6"
+grep -q "^# status 200 from" "$scratch/curl6" || fail "curl got no answer over IPv6"
 
 say "wrk, 64 connections for 3 seconds"
 inside wrk -t1 -c64 -d3s --latency "$url" | tee "$scratch/wrk"
@@ -92,8 +98,9 @@ cat <<END
 
 == The server is up. From a second terminal:
 
-    ip netns exec $namespace curl -v $url
+    ip netns exec $namespace curl -v $url $url_v6
     ip netns exec $namespace wrk -t1 -c64 -d10s $url
+    $root/build/release/apps/pollux-ctl --socket $scratch/*.sock conns
 
 == Ctrl-C ends it.
 END

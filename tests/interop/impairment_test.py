@@ -16,7 +16,7 @@ import tempfile
 import time
 
 import junit
-from harness import CLIENT, DEVICE, SERVER, Server, UNLIMITED, settings
+from harness import DEVICE, Server, UNLIMITED, V4, settings
 
 DOWNLOADS, AT_A_TIME, SIZE = 200, 40, 1_000_000
 
@@ -35,6 +35,8 @@ corruption = "0.5%"
 
 
 class Impairment(junit.Case):
+    family = V4
+
     @classmethod
     def setUpClass(cls):
         folder = pathlib.Path(cls.enterClassContext(tempfile.TemporaryDirectory(prefix="pollux-test.")))
@@ -47,7 +49,7 @@ class Impairment(junit.Case):
     def download(self, server):
         """The digest of one download over a connection of its own."""
         with server.inside():
-            client = http.client.HTTPConnection(SERVER, timeout=120)
+            client = http.client.HTTPConnection(self.family.host, timeout=120)
             client.connect()
         try:
             client.request("GET", "/content")
@@ -63,14 +65,14 @@ class Impairment(junit.Case):
         return counters, re.search(r"^in use: .*", log, re.MULTILINE)[0]
 
     def test_200_downloads_arrive_right_and_every_pool_is_back_at_its_start(self):
-        with Server("release", self.settings, ["--status"]) as server:  # nobody but the first connection of the harness
+        with Server("release", self.settings, ["--status"], family=self.family) as server:  # nobody but the first connection of the harness
             time.sleep(2.5)  # TIME-WAIT
             _, in_use_at_start = self.ends(server)
 
-        with Server("release", self.settings, ["--status"]) as server:
+        with Server("release", self.settings, ["--status"], family=self.family) as server:
             # ARP has no checksum: one flipped bit would give the kernel a wrong neighbour for a minute.
-            mac = re.search(r"lladdr (\S+)", server.run("ip", "neighbor", "show", SERVER).stdout)[1]
-            server.run("ip", "neighbor", "replace", SERVER, "lladdr", mac, "dev", DEVICE, "nud", "permanent")
+            mac = re.search(r"lladdr (\S+)", server.run("ip", "neighbor", "show", self.family.server).stdout)[1]
+            server.run("ip", "neighbor", "replace", self.family.server, "lladdr", mac, "dev", DEVICE, "nud", "permanent")
             began = time.monotonic()
             with concurrent.futures.ThreadPoolExecutor(AT_A_TIME) as pool:
                 digests = list(pool.map(lambda _: self.download(server), range(DOWNLOADS)))
