@@ -67,7 +67,9 @@ RUNTIME_DIRECTORY=$scratch setsid ip netns exec "$namespace" \
     "$root/build/release/apps/pollux-httpd" -c "$root/config/demo.toml" --status >"$scratch/server.log" 2>&1 &
 server=$!
 wait_for 30 "the TAP device" ip -n "$namespace" link show "$device"
-configure_tap "$namespace" "$device" 192.0.2.2/24 2001:db8::2/64
+kernel_has_v6=false
+[ -d /proc/sys/net/ipv6 ] && kernel_has_v6=true
+configure_tap "$namespace" "$device" 192.0.2.2/24 $($kernel_has_v6 && echo 2001:db8::2/64)
 wait_for 30 "the first answer" inside curl -s -o /dev/null --max-time 1 "$url"
 
 say "two requests over one connection"
@@ -77,11 +79,15 @@ cat "$scratch/curl"
 [ "$(grep "^# status" "$scratch/curl")" = $'# status 200, new connections 1\n# status 200, new connections 0' ] ||
     fail "curl did not get two answers over one connection"
 
-say "the same over IPv6"
-# For its first second an address is asked for on the link before it is used.
-wait_for 10 "the first answer over IPv6" inside curl -s -o /dev/null --max-time 1 "$url_v6"
-inside curl -s --max-time 5 -w '# status %{http_code} from [%{remote_ip}]\n' "$url_v6" | tee "$scratch/curl6"
-grep -q "^# status 200 from" "$scratch/curl6" || fail "curl got no answer over IPv6"
+if $kernel_has_v6; then
+    say "the same over IPv6"
+    # For its first second an address is asked for on the link before it is used.
+    wait_for 10 "the first answer over IPv6" inside curl -s -o /dev/null --max-time 1 "$url_v6"
+    inside curl -s --max-time 5 -w '# status %{http_code} from [%{remote_ip}]\n' "$url_v6" | tee "$scratch/curl6"
+    grep -q "^# status 200 from" "$scratch/curl6" || fail "curl got no answer over IPv6"
+else
+    say "this machine's kernel has no IPv6: that half is not shown"
+fi
 
 say "wrk, 64 connections for 3 seconds"
 inside wrk -t1 -c64 -d3s --latency "$url" | tee "$scratch/wrk"

@@ -87,7 +87,7 @@ end_process() {
 # of a TAP one MAC address, and what the kernel makes of it would be the engine's.
 make_namespace() {
     ip netns add "$1"
-    ip netns exec "$1" sh -c 'echo 1 >/proc/sys/net/ipv6/conf/default/addr_gen_mode'
+    ip netns exec "$1" sh -c 'echo 1 >/proc/sys/net/ipv6/conf/default/addr_gen_mode' 2>/dev/null || true
     ip -n "$1" link set lo up
 }
 
