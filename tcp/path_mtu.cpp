@@ -23,10 +23,12 @@ constexpr uint32_t least_mtu_v6 = 1280;  // RFC 8200 section 5; RFC 8201 section
 // RFC 1191 section 7.1, as far as we follow it down.
 constexpr std::array<uint32_t, 8> plateaus{65'535, 32'000, 17'914, 8'166, 4'352, 2'002, 1'492, 1'006};
 
-// RFC 1191 section 5: of a router too old to name its MTU, the next plateau below a packet that did not fit.
+// RFC 1191 section 5: of a router too old to name its MTU, the next plateau below the packet that did not fit. Not
+// below what we send now: each packet of a window draws a message, and the later ones tell of the same link.
 uint32_t next_plateau(uint32_t packet) {
     const auto below = std::ranges::find_if(plateaus, [packet](uint32_t mtu) { return mtu < packet; });
-    return below == plateaus.end() ? least_mtu_v4 : *below;
+    if (below != plateaus.end()) return *below;
+    return packet > least_mtu_v4 ? least_mtu_v4 : 0;  // every path takes the least
 }
 
 }  // namespace
@@ -36,16 +38,16 @@ Verdict Stack::notify(const PathNotice& notice, Instant now) {
     if (!entry || entry.kind() != EntryRef::Kind::connection) return Verdict::icmp_ignored;
     Conn& c = conns_[entry.index()];
     if (!notice.quoted_seq.in_window(c.snd.una, c.in_flight())) return Verdict::icmp_ignored;
-    if (notice.kind == PathNotice::Kind::too_big && !lower_path_mtu(c, notice.mtu, now)) return Verdict::icmp_ignored;
+    if (notice.kind == PathNotice::Kind::too_big && !lower_path_mtu(c, notice, now)) return Verdict::icmp_ignored;
     return Verdict::path_notice;
 }
 
-// False, and nothing has changed, when `mtu` is none that a path could have or no less than what we send.
-bool Stack::lower_path_mtu(Conn& c, uint32_t mtu, Instant now) {
+// False, and nothing has changed, when the MTU is none that a path could have or no less than what we send.
+bool Stack::lower_path_mtu(Conn& c, const PathNotice& notice, Instant now) {
     const bool is_v4 = c.flow.remote_addr.is_v4();
     // IP and TCP headers, and the timestamps of every segment.
     const uint32_t headers = (is_v4 ? 40u : 60u) + (c.has(ConnFlags::timestamps) ? 12u : 0u);
-    if (is_v4 && mtu == 0) mtu = next_plateau(headers + c.mss);
+    const uint32_t mtu = is_v4 && notice.mtu == 0 ? next_plateau(notice.quoted_length) : notice.mtu;
     if (mtu < (is_v4 ? least_mtu_v4 : least_mtu_v6) || mtu >= headers + c.mss) return false;
     c.mss = static_cast<uint16_t>(mtu - headers);
     counters_.add(Tally::path_mtu_lowered);

@@ -19,6 +19,7 @@ struct PathNotice {
     FourTuple flow{};   // of the quoted segment, seen from our side
     SeqNum quoted_seq;  // its sequence number; unused by neighbor_unreachable
     uint32_t mtu = 0;
+    uint32_t quoted_length = 0;  // of the IP packet that did not fit, as its header says; needed when `mtu` is 0
 };
 
 }  // namespace pollux::tcp

@@ -311,7 +311,7 @@ private:
     void schedule(Conn& c);
 
     // path_mtu.cpp
-    bool lower_path_mtu(Conn& c, uint32_t mtu, Instant now);
+    bool lower_path_mtu(Conn& c, const PathNotice& notice, Instant now);
     void resend_outstanding(Conn& c, Instant now);
 
     // close.cpp

@@ -85,9 +85,10 @@ inline bool turn_into_echo_reply(std::span<std::byte> ip_packet, uint8_t ttl) no
 }
 
 struct IcmpError {
-    FourTuple flow{};           // of the quoted packet: we are its source
-    SeqNum seq{};               // of the quoted segment
-    uint32_t next_hop_mtu = 0;  // of "fragmentation needed", else 0
+    FourTuple flow{};            // of the quoted packet: we are its source
+    SeqNum seq{};                // of the quoted segment
+    uint32_t next_hop_mtu = 0;   // of "fragmentation needed", else 0
+    uint16_t quoted_length = 0;  // of the whole quoted packet, as its header says
     IcmpType type{};
     uint8_t code = 0;
 };
@@ -112,6 +113,7 @@ inline std::optional<IcmpError> parse_icmp_error(const IcmpMessage& message) noe
     if (tcp.size() < quoted_tcp) return {};
     error.flow = {ip->source(), ip->destination(), load_be16(tcp.data()), load_be16(tcp.data() + 2)};
     error.seq = SeqNum{load_be32(tcp.data() + 4)};
+    error.quoted_length = static_cast<uint16_t>(ip->total_length());
     return error;
 }
 
@@ -125,6 +127,7 @@ constexpr std::optional<PathNotice> path_notice(const IcmpError& error) noexcept
         case 4:
             notice.kind = too_big;
             notice.mtu = error.next_hop_mtu;
+            notice.quoted_length = error.quoted_length;
             break;
         case 2:  // protocol unreachable
         case 3:  // port unreachable

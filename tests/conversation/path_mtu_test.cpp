@@ -11,10 +11,13 @@ using NoticeKind = tcp::PathNotice::Kind;
 class PathMtu : public InEveryState {
 protected:
     /// ICMP "too big" about the segment with this sequence number, and the turn in which it comes.
-    Verdict too_big(uint32_t mtu, int64_t seq) {
+    Verdict too_big(uint32_t mtu, int64_t seq, uint32_t quoted_length = 0) {
         const tcp::SeqNum quoted = peer.host_isn() + static_cast<uint32_t>(seq);
-        const tcp::PathNotice notice{
-            .kind = NoticeKind::too_big, .flow = peer.flow(), .quoted_seq = quoted, .mtu = mtu};
+        const tcp::PathNotice notice{.kind = NoticeKind::too_big,
+                                     .flow = peer.flow(),
+                                     .quoted_seq = quoted,
+                                     .mtu = mtu,
+                                     .quoted_length = quoted_length};
         world.log().note(world.now(), "ICMP: too big, " + std::to_string(mtu));
         const Verdict verdict = world.stack().notify(notice, world.now());
         world.delivers({});
@@ -163,15 +166,34 @@ TEST_F(PathMtu, RoutersThatNameNoMtuAreFollowedDownThePlateaus) {
     peer.connects({.mss = uint16_t{8'960}});
     app.sends_pattern(8'960);
     peer.expects({.flags = ack, .seq = 1, .bytes = 8'960});
+    uint32_t sent = 9'000;
     if (!over_ipv6()) {
-        for (const int64_t mtu : {8'166, 4'352, 2'002, 1'492, 1'006, 552}) {
+        for (const uint32_t mtu : {8'166u, 4'352u, 2'002u, 1'492u, 1'006u, 552u}) {
             SCOPED_TRACE(mtu);
-            EXPECT_EQ(too_big(0, 1), Verdict::path_notice);
-            expects_again(1, 8'961, mtu - 40);
+            EXPECT_EQ(too_big(0, 1, sent), Verdict::path_notice);
+            expects_again(1, 8'961, int64_t{mtu} - 40);
+            sent = mtu;
         }
     }
-    EXPECT_EQ(too_big(0, 1), Verdict::icmp_ignored);
+    EXPECT_EQ(too_big(0, 1, sent), Verdict::icmp_ignored);
     peer.expects_nothing();
+}
+
+TEST_F(PathMtu, LaterMessagesAboutTheSamePlateauChangeNothing) {
+    // RFC 1191 section 5: what counts is the length of the packet that did not fit, not what we send by now.
+    proves("H3 H4");
+    ten_in_flight();
+    const uint32_t mss = by_family(1'452u, 1'460u);  // IPv6 knows no plateaus
+    EXPECT_EQ(too_big(0, 1, 1'500), by_family(Verdict::path_notice, Verdict::icmp_ignored));
+    if (!over_ipv6()) expects_again(1, end_of_ten, mss);
+    for (int64_t seq = 1'461; seq < end_of_ten; seq += 1'460) {
+        EXPECT_EQ(too_big(0, seq, 1'500), Verdict::icmp_ignored);
+        peer.expects_nothing();
+    }
+    // Lies: no packet of this length is too big for anything.
+    for (const uint32_t length : {0u, 40u, 552u}) EXPECT_EQ(too_big(0, 1, length), Verdict::icmp_ignored);
+    peer.expects_nothing();
+    EXPECT_EQ(world.info().mss, mss);
 }
 
 TEST_F(PathMtu, DuplicateAcksOfWhatArrivedTwiceAreNoLoss) {

@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "tests/support/allocations.hpp"
+#include "tests/support/router.hpp"
 
 namespace pollux::test {
 
@@ -56,7 +57,11 @@ bool Host::turn(Instant now, std::span<const Packet> arrived, std::vector<Packet
         auto parsed = wire::parse(packet, wire::ChecksumTrust::verify_all);
         last_parse_ = parsed.result;
         if (parsed.result != wire::ParseResult::ok) {
-            ++refused_;
+            const auto notice = parsed.result == wire::ParseResult::not_tcp ? notice_in(packet) : std::nullopt;
+            if (notice)
+                stack_.notify(*notice, now);
+            else
+                ++refused_;
             continue;
         }
         parsed.segment.path = test_path;

@@ -26,8 +26,8 @@ public:
     virtual void on_turn(std::span<const tcp::Event> events, tcp::Stack& stack, tcp::Instant now) = 0;
 };
 
-/// Pools of a few dozen: small enough to build thousands of stacks, large enough for every conversation. The MTU makes
-/// the MSS 1460 over either family.
+/// Pools of a few dozen: small enough to build thousands of stacks, large enough for every conversation. The MTU
+/// makes the MSS 1460 over either family.
 tcp::StackSettings small_settings();
 /// Always the same secrets: one seed replays everything.
 tcp::Secrets test_secrets();
@@ -43,8 +43,8 @@ public:
     /// Listens on host_endpoint.
     Host(const tcp::StackSettings& settings, Application& application);
 
-    /// One turn with at most one burst of packets; what leaves is appended to `sent`. Returns whether work is left
-    /// that another turn at the same time would do.
+    /// One turn with at most one burst of packets, TCP or ICMP errors; what leaves is appended to `sent`. Returns
+    /// whether work is left that another turn at the same time would do.
     bool turn(tcp::Instant now, std::span<const Packet> arrived, std::vector<Packet>& sent);
 
     tcp::Stack& stack() { return stack_; }

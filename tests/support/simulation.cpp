@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "tests/support/router.hpp"
+
 namespace pollux::test {
 
 using namespace tcp;
@@ -23,8 +25,16 @@ ReferenceClient& Simulation::adds_client(uint16_t port, const ReferenceClient::O
     return *clients_.back().second;
 }
 
+void Simulation::travels_to_clients(const Packet& packet) {
+    if (packet.size() <= narrowest_) return to_clients_.sends(now_, packet);
+    ++too_big_;
+    log_.note(now_, "too big for the link of " + std::to_string(narrowest_));
+    to_host_.sends(now_, too_big_about(packet, names_mtu_ ? narrowest_ : 0));
+}
+
 void Simulation::step() {
     std::vector<Packet> sent;
+    if (meddler_) meddler_();
     for (auto& [endpoint, client] : clients_) {
         sent.clear();
         client->works(now_, sent);
@@ -41,7 +51,7 @@ void Simulation::step() {
             const auto parsed = wire::parse(packet, wire::ChecksumTrust::verify_all);
             ASSERT_EQ(parsed.result, wire::ParseResult::ok) << "the host has sent a bad packet";
             log_.add(now_, Direction::to_peer, packet, to_string(parsed.segment));
-            to_clients_.sends(now_, packet);
+            travels_to_clients(packet);
         }
         const auto next = to_host_.next_arrival();
         busy = busy || (next && *next <= now_);

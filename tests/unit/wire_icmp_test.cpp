@@ -138,6 +138,8 @@ TEST(Icmp, ErrorNamesTheConnectionAndTheSegment) {
     EXPECT_EQ(found->next_hop_mtu, 1400u);
     EXPECT_EQ(found->type, IcmpType::destination_unreachable);
     EXPECT_EQ(found->code, 4);
+    EXPECT_EQ(found->quoted_length, load_be16(bytes.data() + 8 + 2));  // of the quoted IP header
+    EXPECT_EQ(path_notice(*found)->quoted_length, found->quoted_length);
     EXPECT_TRUE(IcmpMessage::parse(bytes)->checksum_ok());
 }
 
