@@ -117,7 +117,9 @@ void Stack::update_window(Conn& c, const Segment& s, Instant now) {
         c.backoff = c.unanswered = 0;
         stop_retransmit_timer(c);
         if (c.in_flight() > 0) {
-            c.set(ConnFlags::resend_first);
+            // If it counts as lost, it is the next to leave as it is.
+            const bool next = c.has(ConnFlags::rto_recovery) && c.rtx == c.snd.una;
+            if (!next) c.set(ConnFlags::resend_first);
             start_retransmit_timer(c, now);
         }
     }

@@ -99,7 +99,8 @@ bool Stack::output_lost(Conn& c, Instant now, TxBatch& out, uint32_t& quota) {
     }
     while (c.has(ConnFlags::rto_recovery) && c.rtx.before(c.recover)) {
         const uint32_t ahead = c.rtx.since(c.snd.una);
-        if (ahead > 0 && ahead >= std::min(c.cwnd, c.snd_wnd)) {
+        // The first segment always leaves, but into a closed window: that is probed.
+        if (ahead >= std::min(c.cwnd, c.snd_wnd) && (ahead > 0 || c.snd_wnd == 0)) {
             if (c.cwnd <= c.snd_wnd) c.set(ConnFlags::cwnd_limited);
             break;
         }

@@ -57,8 +57,6 @@ bool Stack::lower_path_mtu(Conn& c, const PathNotice& notice, Instant now) {
 
 // All that is in flight again, as after a timeout, but with the cwnd that was there.
 void Stack::resend_outstanding(Conn& c, Instant now) {
-    // Nothing goes into a closed window: the probe has the new size, and what the window's opening repeats.
-    if (c.snd_wnd == 0 || c.has(ConnFlags::persisting)) return;
     // Duplicate ACKs so far told of the same loss; those to come answer what arrives twice.
     if (c.has(ConnFlags::fast_recovery)) new_reno::on_recovered(c);
     c.clear(ConnFlags::fast_recovery | ConnFlags::resend_first | ConnFlags::rtt_timed | ConnFlags::duplicates);
@@ -66,7 +64,8 @@ void Stack::resend_outstanding(Conn& c, Instant now) {
     c.dup_acks = 0;
     c.recover = c.snd.nxt;
     c.rtx = c.snd.una;
-    start_retransmit_timer(c, now);
+    // Nothing goes into a closed window: its probes go on, and all leaves with its opening.
+    if (c.snd_wnd != 0) start_retransmit_timer(c, now);
     make_ready(c);
 }
 

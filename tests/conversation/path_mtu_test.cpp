@@ -270,6 +270,31 @@ TEST_F(PathMtu, NothingIsSentIntoAClosedWindow) {
     EXPECT_TRUE(same(peer.stream(), pattern(0, 2'920)));
 }
 
+TEST_F(PathMtu, WhatDidNotFitLeavesWithTheOpeningOfTheWindow) {
+    proves("H3");
+    for (const bool probed : {false, true}) {
+        SCOPED_TRACE(probed);
+        starts_with(small_settings());
+        ten_in_flight();
+        const tcp::ConnInfo before = world.info();
+        peer.sends({.flags = ack, .ack = 1, .win = 0});
+        EXPECT_EQ(too_big(mtu_like(1'300), 1), Verdict::path_notice);
+        peer.expects_nothing();
+        if (probed) {
+            peer.waits();
+            peer.expects({.flags = ack, .seq = 1, .bytes = 1});
+            peer.expects_nothing();
+        }
+        peer.sends({.flags = ack, .ack = 1, .win = 65'535});
+        expects_again(1, end_of_ten, 1'260);
+        EXPECT_EQ(world.info().cwnd, before.cwnd);
+        EXPECT_EQ(world.info().ssthresh, before.ssthresh);
+        EXPECT_EQ(world.count(Tally::retransmission_timeouts), 0u);
+        peer.sends({.flags = ack});
+        EXPECT_TRUE(same(peer.stream(), pattern(0, 14'600)));
+    }
+}
+
 TEST_F(PathMtu, FinLeavesAgainBehindItsData) {
     proves("H3");
     peer.connects();
