@@ -86,7 +86,7 @@ void Ingress::hear(const LinkNews& news, std::span<const Interface> interfaces, 
             neighbors_.learn(news.interface, news.address, news.mac, news.overrides, now);
             break;
         case LinkNews::Kind::confirmation: neighbors_.confirm(news.interface, news.address, now); break;
-        case LinkNews::Kind::duplicate_address: addresses_.object(interfaces[news.interface], news.address); break;
+        case LinkNews::Kind::duplicate_address: addresses_.give_up(interfaces[news.interface], news.address); break;
     }
 }
 

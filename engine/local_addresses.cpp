@@ -34,6 +34,10 @@ bool LocalAddresses::object(const Interface& interface, const tcp::IpAddress& v6
     return true;
 }
 
+void LocalAddresses::give_up(const Interface& interface, const tcp::IpAddress& v6) {
+    if (const auto place = interface.index_of(v6)) states_[interface.index][*place] = State::duplicate;
+}
+
 uint64_t LocalAddresses::duplicates() const {
     uint64_t bits = 0, bit = 1;
     for (const auto& states : states_) {

@@ -43,6 +43,8 @@ public:
     /// Somebody else has the address. False: that is known, or it is not tentative (then it is ours, and the other
     /// one is wrong).
     bool object(const Interface& interface, const tcp::IpAddress& v6);
+    /// Another worker has heard the objection in time, so it holds here too, though our own wait may just have ended.
+    void give_up(const Interface& interface, const tcp::IpAddress& v6);
 
     /// A bit for each address that somebody else has, in the order of the interfaces and of their networks; the
     /// first 64.

@@ -60,7 +60,8 @@ struct CrewClient {
 
 class Crew {
 public:
-    explicit Crew(uint32_t workers) : number_(next_++) {
+    /// `probes`: its IPv6 address is asked for before it is used.
+    explicit Crew(uint32_t workers, bool probes = false) : number_(next_++) {
         for (uint32_t i = 0; i < workers; ++i) {
             pools_.push_back(make_test_pool(2047));
             pool_pointers_.push_back(pools_.back().get());
@@ -71,7 +72,7 @@ public:
         rte_eth_from_rings(name().c_str(), to_us_.data(), workers, from_us_.data(), workers, 0);
         settings_.device = "net_ring_" + name();
         settings_.addresses = {{tcp::IpAddress::from_v4(our_v4), 24}, {our_v6, 64}};
-        settings_.duplicate_address_detection = false;
+        settings_.duplicate_address_detection = probes;
         settings_.mac = our_mac;
         port_ = std::make_unique<engine::Port>(settings_, 0, pool_pointers_);
         interfaces_ = {port_->interface()};

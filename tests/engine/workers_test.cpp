@@ -4,6 +4,7 @@
 #include <map>
 #include <random>
 
+#include "tcp/wire/nd.hpp"
 #include "tests/engine/crew.hpp"
 
 namespace pollux::testing {
@@ -254,6 +255,31 @@ TEST(LinkNewsOfWorkers, AStormOfAnswersIsBoundedAndCounted) {
     EXPECT_EQ(crew.count(tcp::Tally::link_news_lost), 200u - engine::Exchange::ring_news);
     crew.turn(5);
     EXPECT_FALSE(crew[1].worker.has_pending());
+}
+
+// Somebody who has our address says so, to one queue of ours: no worker uses it, not even one whose own wait was over
+// before the news came.
+TEST(LinkNewsOfWorkers, AnAddressThatSomebodyHasIsUsedByNoWorker) {
+    Crew crew{3, true};
+    crew[2].worker.turn(tcp::Instant{1s});
+    crew[0].worker.turn(tcp::Instant{1'001ms});
+    crew[1].worker.turn(tcp::Instant{1'001ms});
+    Bytes objection(tcp::wire::neighbor_message_size);
+    tcp::wire::write_neighbor_advertisement(objection, our_v6, tcp::wire::all_nodes, our_v6, peer_mac, false, true);
+    crew.deliver(1, ethernet({.to = tcp::wire::multicast_mac(tcp::wire::all_nodes)}, tcp::wire::EtherType::ipv6,
+                             objection));
+    crew[2].worker.turn(tcp::Instant{2s});
+    crew[1].worker.turn(tcp::Instant{2s});
+    crew.time_passes(2s);
+    crew.turn();
+    EXPECT_EQ(crew.count(tcp::Tally::duplicate_addresses), 1u);
+    for (uint32_t worker = 0; worker < 3; ++worker) EXPECT_EQ(crew[worker].worker.addresses().duplicates(), 1u);
+    crew.take_frames();
+    auto clients = make_clients(12, true);
+    for (uint32_t i = 0; i < clients.size(); ++i) crew.deliver(i % 3, clients[i].frame(Flags::syn));
+    crew.turn(2);
+    EXPECT_TRUE(crew.take_frames().empty());
+    EXPECT_EQ(crew.count(Verdict::not_our_address), clients.size());
 }
 
 // ---- With threads.
