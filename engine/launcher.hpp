@@ -15,6 +15,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -160,6 +161,7 @@ private:
         const Inspection::Attendance attendance{inspection};
         const Subject subject{stack, counters, worker.neighbors(), worker.paths(), worker.egress()};
         running_.fetch_add(1, std::memory_order_release);
+        wait_for_all();
         while (true) {
             const tcp::Instant now = clock.now();
             const bool worked = worker.turn(now);
@@ -180,6 +182,14 @@ private:
             }
         }
         publish();
+    }
+
+    // The first turns are taken together: the wait for objections to our addresses begins in all workers when one of
+    // them asks, and nobody hands packets to a worker that still allocates.
+    void wait_for_all() const {
+        while (running_.load(std::memory_order_acquire) < machine_.workers() && Signals::requests() == 0) {
+            std::this_thread::sleep_for(std::chrono::microseconds{100});
+        }
     }
 
     // A worker that is done goes on handing over what comes to its queues, until all are done.

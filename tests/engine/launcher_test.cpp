@@ -8,6 +8,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <fstream>
 #include <thread>
 
@@ -15,7 +16,11 @@ namespace pollux::testing {
 namespace {
 
 struct Counting {
-    explicit Counting(const engine::WorkerContext& context) : index(context.index) {}
+    // The first worker, which is the one that asks for our addresses, is slow to start.
+    explicit Counting(const engine::WorkerContext& context) : index(context.index), workers(context.workers) {
+        if (index == 0) std::this_thread::sleep_for(std::chrono::milliseconds{200});
+        ++made;
+    }
     struct Report {
         uint64_t turns = 0, workers = 0, drains = 0;
         Report& operator+=(const Report& other) {
@@ -25,12 +30,16 @@ struct Counting {
             return *this;
         }
     };
-    void on_turn(std::span<const tcp::Event>, tcp::Stack&, tcp::Instant) { ++turns; }
+    void on_turn(std::span<const tcp::Event>, tcp::Stack&, tcp::Instant) {
+        ++turns;
+        if (made < workers) ++early;
+    }
     std::optional<tcp::Instant> next_due() const { return {}; }
     void drain(tcp::Stack&, tcp::Instant) { ++drains; }
     Report report() const { return {turns, 1, drains}; }
 
-    uint32_t index;
+    static inline std::atomic<uint32_t> made{0}, early{0};
+    uint32_t index, workers;
     uint64_t turns = 0, drains = 0;
 };
 
@@ -82,6 +91,7 @@ TEST(Launcher, RunsAWorkerOnEachCoreUntilTheSignalAndLeavesNothingBehind) {
         settings, [](const engine::WorkerContext& context) { return Counting{context}; }, options);
 
     EXPECT_EQ(started, 1);
+    EXPECT_EQ(Counting::early, 0u) << "turns were taken before all workers were there";
     EXPECT_EQ(answer, "{\"end\":\"conns\",\"rows\":0,\"cut\":false,\"workers\":" + std::to_string(workers) +
                           ",\"pid\":" + std::to_string(getpid()) + "}\n");
     EXPECT_NE(access(settings.engine.control_socket.c_str(), F_OK), 0) << "the control socket is still there";
