@@ -31,11 +31,12 @@ constexpr uint32_t control_reserve = 32;  // packets beyond the batch, for ARP q
 
 }  // namespace
 
-Egress::Egress(std::span<const Interface> interfaces, Paths& paths, Neighbors& neighbors, tcp::Counters& counters,
-               rte_mempool& pool, uint32_t capacity)
+Egress::Egress(std::span<const Interface> interfaces, Paths& paths, Neighbors& neighbors,
+               const LocalAddresses& addresses, tcp::Counters& counters, rte_mempool& pool, uint32_t capacity)
     : interfaces_(interfaces),
       paths_(paths),
       neighbors_(neighbors),
+      addresses_(addresses),
       counters_(counters),
       pool_(pool),
       capacity_(capacity),
@@ -178,11 +179,14 @@ void Egress::serve_neighbors(Instant now) {
 
 void Egress::ask(const Neighbors::Question& question) {
     const Interface& interface = interfaces_[question.interface];
-    const auto source = interface.source_for(question.target);
-    if (!source) return;  // no address that could ask
     if (question.target.is_v4()) {
-        return send_arp(interface, question.to.value_or(MacAddress::broadcast()), source->v4(), question.target.v4());
+        const auto source = interface.source_for(question.target.v4());
+        if (!source) return;  // no address that could ask
+        return send_arp(interface, question.to.value_or(MacAddress::broadcast()), *source, question.target.v4());
     }
+    // A question names its sender's link address: from an address that is not ours it would take it from its owner.
+    const auto source = addresses_.source_for(interface, question.target);
+    if (!source) return;
     // RFC 4861 section 7.2.2: to the group of all who may have the address, or to the one who had it.
     const IpAddress group = tcp::wire::solicited_node(question.target);
     send_discovery(interface, question.to.value_or(tcp::wire::multicast_mac(group)), [&](std::span<std::byte> room) {
@@ -191,9 +195,9 @@ void Egress::ask(const Neighbors::Question& question) {
     });
 }
 
-void Egress::probe(const Interface& interface, const LocalAddresses& addresses) {
+void Egress::probe(const Interface& interface) {
     for (const config::Prefix& network : interface.networks_v6) {
-        if (addresses.state_of(interface, network.address) != LocalAddresses::State::tentative) continue;
+        if (addresses_.state_of(interface, network.address) != LocalAddresses::State::tentative) continue;
         const IpAddress group = tcp::wire::solicited_node(network.address);
         send_discovery(interface, tcp::wire::multicast_mac(group), [&](std::span<std::byte> room) {
             return tcp::wire::write_neighbor_solicitation(room, IpAddress{}, group, network.address, std::nullopt);
@@ -201,9 +205,9 @@ void Egress::probe(const Interface& interface, const LocalAddresses& addresses) 
     }
 }
 
-void Egress::announce_v6(const Interface& interface, const LocalAddresses& addresses) {
+void Egress::announce_v6(const Interface& interface) {
     for (const config::Prefix& network : interface.networks_v6) {
-        if (!addresses.is_usable(interface, network.address)) continue;
+        if (!addresses_.is_usable(interface, network.address)) continue;
         send_discovery(interface, tcp::wire::multicast_mac(tcp::wire::all_nodes), [&](std::span<std::byte> room) {
             return tcp::wire::write_neighbor_advertisement(room, network.address, tcp::wire::all_nodes,
                                                            network.address, interface.mac, false, true);

@@ -32,8 +32,8 @@ namespace pollux::engine {
 class Egress {
 public:
     /// Refers to all of its arguments. `capacity`: frames that one turn can encode.
-    Egress(std::span<const Interface> interfaces, Paths& paths, Neighbors& neighbors, tcp::Counters& counters,
-           rte_mempool& pool, uint32_t capacity);
+    Egress(std::span<const Interface> interfaces, Paths& paths, Neighbors& neighbors, const LocalAddresses& addresses,
+           tcp::Counters& counters, rte_mempool& pool, uint32_t capacity);
     ~Egress();
     Egress(const Egress&) = delete;
     Egress& operator=(const Egress&) = delete;
@@ -50,9 +50,9 @@ public:
     /// Announces every IPv4 address of `interface` (RFC 5227 section 3).
     void announce(const Interface& interface);
     /// Announces every usable IPv6 address of `interface` (RFC 4861 section 7.2.6).
-    void announce_v6(const Interface& interface, const LocalAddresses& addresses);
+    void announce_v6(const Interface& interface);
     /// Asks the link whether somebody has the tentative addresses of `interface` (RFC 4862 section 5.4.2).
-    void probe(const Interface& interface, const LocalAddresses& addresses);
+    void probe(const Interface& interface);
     /// A received packet that has been turned into its answer. False: no room; it stays the caller's.
     bool send_control(const Interface& interface, rte_mbuf* packet);
 
@@ -101,6 +101,7 @@ private:
     std::span<const Interface> interfaces_;
     Paths& paths_;
     Neighbors& neighbors_;
+    const LocalAddresses& addresses_;
     tcp::Counters& counters_;
     rte_mempool& pool_;
     uint32_t capacity_;

@@ -29,17 +29,11 @@ std::optional<IpAddress> Interface::next_hop(const IpAddress& destination) const
     return gateway ? std::optional{IpAddress::from_v4(*gateway)} : std::nullopt;
 }
 
-std::optional<IpAddress> Interface::source_for(const IpAddress& address) const {
-    if (address.is_v4()) {
-        for (const Ipv4Network& network : networks) {
-            if (network.contains(address.v4())) return IpAddress::from_v4(network.address);
-        }
-        return networks.empty() ? std::nullopt : std::optional{IpAddress::from_v4(networks.front().address)};
+std::optional<uint32_t> Interface::source_for(uint32_t v4) const {
+    for (const Ipv4Network& network : networks) {
+        if (network.contains(v4)) return network.address;
     }
-    for (const config::Prefix& network : networks_v6) {
-        if (network.contains(address)) return network.address;
-    }
-    return networks_v6.empty() ? std::nullopt : std::optional{networks_v6.front().address};
+    return networks.empty() ? std::nullopt : std::optional{networks.front().address};
 }
 
 Interface make_interface(const config::Port& port, size_t index) {

@@ -72,8 +72,9 @@ struct Interface {
     bool is_on_link(const tcp::IpAddress& address) const;
     /// Whom to hand a packet for `destination` to; nothing: no route.
     std::optional<tcp::IpAddress> next_hop(const tcp::IpAddress& destination) const;
-    /// The address of ours that a neighbour at `address` knows us by; nothing: we have none of its family.
-    std::optional<tcp::IpAddress> source_for(const tcp::IpAddress& address) const;
+    /// The IPv4 address of ours that a neighbour at `v4` knows us by; nothing: we have none. (Of IPv6 addresses only
+    /// some may be used: local_addresses.hpp.)
+    std::optional<uint32_t> source_for(uint32_t v4) const;
 };
 
 /// More ports do not fit the keys of paths.hpp.

@@ -27,6 +27,16 @@ bool LocalAddresses::advance(tcp::Instant now) {
     return true;
 }
 
+std::optional<tcp::IpAddress> LocalAddresses::source_for(const Interface& interface, const tcp::IpAddress& v6) const {
+    std::optional<tcp::IpAddress> any;
+    for (const config::Prefix& network : interface.networks_v6) {
+        if (!is_usable(interface, network.address)) continue;
+        if (network.contains(v6)) return network.address;
+        if (!any) any = network.address;
+    }
+    return any;
+}
+
 bool LocalAddresses::object(const Interface& interface, const tcp::IpAddress& v6) {
     const auto place = interface.index_of(v6);
     if (!place || states_[interface.index][*place] != State::tentative) return false;

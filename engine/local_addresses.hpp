@@ -40,6 +40,8 @@ public:
     bool is_usable(const Interface& interface, const tcp::IpAddress& v6) const {
         return state_of(interface, v6) == State::usable;
     }
+    /// The address of ours that a neighbour at `v6` knows us by; nothing: we have none that may be used.
+    std::optional<tcp::IpAddress> source_for(const Interface& interface, const tcp::IpAddress& v6) const;
     /// Somebody else has the address. False: that is known, or it is not tentative (then it is ours, and the other
     /// one is wrong).
     bool object(const Interface& interface, const tcp::IpAddress& v6);

@@ -73,7 +73,7 @@ public:
           neighbors_(settings.neighbors),
           addresses_(interfaces),
           side_(settings.crossing.side),
-          egress_(interfaces, paths_, neighbors_, counters, pool, transmit_batch),
+          egress_(interfaces, paths_, neighbors_, addresses_, counters, pool, transmit_batch),
           ingress_(paths_, neighbors_, addresses_, egress_, counters, settings.icmp, settings.crossing,
                    2 * receive_burst * static_cast<uint32_t>(interfaces.size())),
           out_(transmit_batch),
@@ -184,10 +184,10 @@ private:
 
     void advance_addresses(tcp::Instant now) {
         if (addresses_.begin(now) && speaks_) {
-            for (const Interface& interface : interfaces_) egress_.probe(interface, addresses_);
+            for (const Interface& interface : interfaces_) egress_.probe(interface);
         }
         if (addresses_.advance(now) && speaks_) {
-            for (const Interface& interface : interfaces_) egress_.announce_v6(interface, addresses_);
+            for (const Interface& interface : interfaces_) egress_.announce_v6(interface);
         }
     }
 

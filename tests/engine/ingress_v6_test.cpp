@@ -412,12 +412,19 @@ TEST(NeighborDiscovery, OurOwnProbeThatComesBackIsNoObjection) {
 // ---- Who speaks first: egress.
 // ----------------------------------------------------------------------------------------
 
+// Two addresses of ours; somebody else has the first, so whatever is sent comes from the second.
 class UnresolvedV6 : public ::testing::Test {
 protected:
+    static constexpr IpAddress lost_v6{{0x2001'0db8, 0, 0, 0x10}};
+
     UnresolvedV6() {
-        interfaces_[0].networks_v6 = {{our_v6, 64}};
+        interfaces_[0].networks_v6 = {{lost_v6, 64}, {our_v6, 64}};
         interfaces_[0].gateway_v6 = gateway_v6;
-        egress_ = std::make_unique<engine::Egress>(interfaces_, paths_, neighbors_, counters_, *pool_, 64);
+        addresses_ = std::make_unique<engine::LocalAddresses>(interfaces_);
+        addresses_->begin(now_);
+        addresses_->object(interfaces_[0], lost_v6);
+        egress_ = std::make_unique<engine::Egress>(interfaces_, paths_, neighbors_, *addresses_, counters_, *pool_, 64);
+        addresses_->advance(now_ += 1s);
     }
     ~UnresolvedV6() override {
         frames();
@@ -465,6 +472,7 @@ protected:
     std::vector<engine::Interface> interfaces_{test_interface()};
     engine::Paths paths_{16, 1};
     engine::Neighbors neighbors_{16};
+    std::unique_ptr<engine::LocalAddresses> addresses_;
     tcp::Counters counters_;
     engine::PacketPool pool_ = make_test_pool();
     std::unique_ptr<engine::Egress> egress_;
@@ -480,6 +488,12 @@ TEST_F(UnresolvedV6, AsksTheGroupOfTheNextHopAndSendsWhenItAnswers) {
     const auto sent = frames();
     ASSERT_EQ(sent.size(), 1u);
     EXPECT_EQ(as_text(read_segment(sent[0]).payload), "payload");
+}
+
+TEST_F(UnresolvedV6, WithoutAnAddressThatMayBeUsedNobodyIsAsked) {  // RFC 4862 section 5.4
+    addresses_->give_up(interfaces_[0], our_v6);
+    send(peer_v6);
+    EXPECT_TRUE(frames().empty());
 }
 
 TEST_F(UnresolvedV6, OffLinkDestinationsGoThroughTheGatewayOfTheirFamily) {

@@ -162,7 +162,8 @@ class UnresolvedPath : public ::testing::Test {
 protected:
     UnresolvedPath()
         : pool_(make_test_pool()),
-          egress_(std::make_unique<engine::Egress>(interfaces_, paths_, neighbors_, counters_, *pool_, 64)) {}
+          egress_(std::make_unique<engine::Egress>(interfaces_, paths_, neighbors_, addresses_, counters_, *pool_,
+                                                   64)) {}
     ~UnresolvedPath() override {
         frames();
         egress_.reset();
@@ -202,6 +203,7 @@ protected:
     std::vector<engine::Interface> interfaces_{test_interface()};
     engine::Paths paths_{16, 1};
     Neighbors neighbors_{16};
+    engine::LocalAddresses addresses_{interfaces_};
     tcp::Counters counters_;
     engine::PacketPool pool_;
     std::unique_ptr<engine::Egress> egress_;
