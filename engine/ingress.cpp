@@ -168,7 +168,7 @@ Ingress::End Ingress::ipv4_arrives(rte_mbuf& packet, const EthernetFrame& frame,
     if (ip->is_fragment()) return count(Verdict::fragment);
     if (ip->protocol() == IpProtocol::icmp) return icmp_arrives(packet, frame, *ip, interface, now);
 
-    if (may_be_anothers(interface) && ip->payload().size() >= ports_size) {
+    if (may_be_anothers(interface) && ip->protocol() == IpProtocol::tcp && ip->payload().size() >= ports_size) {
         uint32_t owner = 0;
         const auto flow = flow_of(ip->destination(), ip->source(), ip->payload());
         if (is_anothers(flow, interface, owner)) return hand_over(packet, interface, owner);

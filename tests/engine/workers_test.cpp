@@ -193,6 +193,19 @@ TEST(HandingOver, AnIcmpErrorReachesTheOwnerOfTheFlowThatItQuotes) {
     EXPECT_EQ(crew.count(Verdict::icmp_ignored), 0u);
 }
 
+TEST(HandingOver, WhatIsNotTcpEndsWhereItCameIn) {
+    Crew crew{4};
+    for (auto& client : make_clients(16)) {
+        Bytes udp = client.frame(Flags::none);
+        udp[14 + 9] = std::byte{17};
+        fix_ip_checksum(udp);
+        crew.deliver(0, udp);
+    }
+    crew.turn();
+    EXPECT_EQ(crew[0].counters[Verdict::unknown_protocol], 16u);
+    EXPECT_EQ(crew.count(tcp::Tally::handed_over), 0u);
+}
+
 TEST(HandingOver, AFullRingDropsByNameAndTheConnectionsGoOn) {
     Crew crew{2};
     auto clients = make_clients(1);
