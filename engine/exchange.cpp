@@ -85,10 +85,8 @@ void Exchange::Side::tell(const LinkNews& news, Counters& counters) {
 
 uint32_t Exchange::Side::take(std::span<rte_mbuf*> into) {
     uint32_t count = 0;
-    // Begins with another worker each time, so that one that hands over much does not shut the others out.
     for (size_t i = 0; i < sources_.size() && count < into.size(); ++i) {
-        const size_t source = (next_source_ + i) % sources_.size();
-        count += sources_[source].packets->receive(into.subspan(count));
+        count += source_in_turn(i).packets->receive(into.subspan(count));
     }
     if (++next_source_ >= sources_.size()) next_source_ = 0;
     return count;

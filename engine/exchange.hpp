@@ -88,14 +88,15 @@ public:
         /// Sends what was given. What does not fit is released and counted.
         void flush(tcp::Counters& counters);
 
-        /// Fills `into` with packets of ours that came to others, from each of them in turn; how many.
+        /// Fills `into` with packets of ours that came to others, from each of them in turn; how many. Once a turn,
+        /// behind hear().
         uint32_t take(std::span<rte_mbuf*> into);
         /// Calls `listener(news)` for at most news_budget messages.
         template <class Listener>
         void hear(Listener&& listener) {
             LinkNews news[news_budget];
-            for (uint32_t i = 0, left = news_budget; i < sources_.size() && left > 0; ++i) {
-                const uint32_t heard = sources_[i].news->receive({news, left});
+            for (size_t i = 0, left = news_budget; i < sources_.size() && left > 0; ++i) {
+                const uint32_t heard = source_in_turn(i).news->receive({news, left});
                 for (uint32_t k = 0; k < heard; ++k) listener(news[k]);
                 left -= heard;
             }
@@ -119,6 +120,8 @@ public:
         static constexpr uint32_t staging = 64;
 
         void flush(Target& target);
+        // Begins with another worker each time, so that one that has much does not shut the others out.
+        Source& source_in_turn(size_t i) { return sources_[(next_source_ + i) % sources_.size()]; }
 
         uint32_t self_ = 0;
         std::vector<Target> targets_;  // indexed by worker; unused at self_

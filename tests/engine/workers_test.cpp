@@ -246,7 +246,6 @@ TEST(HandingOver, PacketsOnTheirWayAtTheEndGoBackToTheirPools) {
 
 TEST(LinkNewsOfWorkers, AnAnswerThatOneHearsAllHear) {
     Crew crew{3};
-    std::vector<engine::LinkNews> heard;
     const Bytes answer = arp_frame(tcp::wire::ArpOperation::reply, peer_v4, our_v4);
     crew.deliver(0, answer);
     crew[0].worker.turn(tcp::Instant{1s});
@@ -268,6 +267,22 @@ TEST(LinkNewsOfWorkers, AStormOfAnswersIsBoundedAndCounted) {
     EXPECT_EQ(crew.count(tcp::Tally::link_news_lost), 200u - engine::Exchange::ring_news);
     crew.turn(5);
     EXPECT_FALSE(crew[1].worker.has_pending());
+}
+
+TEST(LinkNewsOfWorkers, OneThatHearsMuchDoesNotShutTheOthersOut) {
+    engine::Waker wakers[3];
+    engine::Waker* const pointers[]{&wakers[0], &wakers[1], &wakers[2]};
+    engine::Exchange exchange{pointers};
+    tcp::Counters counters;
+    std::vector<rte_mbuf*> packets(32);
+    bool heard = false;
+    exchange.side(1).tell({.address = peer_v6}, counters);
+    for (int turn = 0; turn < 4; ++turn) {
+        for (uint32_t i = 0; i < engine::Exchange::ring_news; ++i) exchange.side(0).tell({.address = our_v6}, counters);
+        exchange.side(2).hear([&](const engine::LinkNews& news) { heard |= news.address == peer_v6; });
+        exchange.side(2).take(packets);
+    }
+    EXPECT_TRUE(heard);
 }
 
 // Somebody who has our address says so, to one queue of ours: no worker uses it, not even one whose own wait was over
