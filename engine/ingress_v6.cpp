@@ -55,7 +55,8 @@ Ingress::End Ingress::ipv6_arrives(rte_mbuf& packet, const EthernetFrame& frame,
     }
     // Discovery has rules of its own for two of these: a probe for an address comes from nobody, and an objection to
     // ours from that very address.
-    const bool own_rules = discovery && (source.is_unspecified() || interface.is_ours(source));
+    const bool own_rules =
+        discovery && !source.is_v4() && (source.is_unspecified() || interface.is_ours(source));
     if (is_martian(source, interface) && !own_rules) return count(Verdict::martian);
     switch (ip->chain()) {
         case Ipv6Chain::ok: break;
@@ -134,14 +135,15 @@ Ingress::End Ingress::solicitation_arrives(rte_mbuf& packet, const EthernetFrame
 Ingress::End Ingress::advertisement_arrives(const EthernetFrame& frame, const Ipv6Header& ip,
                                             const Icmpv6Message& message, const Interface& interface, Instant now) {
     const auto said = NeighborAdvertisement::parse(ip, message);
-    if (!said || ip.source().is_unspecified() || !interface.is_on_link(ip.source())) {
-        return count(Verdict::bad_neighbor_discovery);
+    if (!said || said->target().is_v4() || ip.source().is_unspecified() || !interface.is_on_link(ip.source())) {
+        return count(Verdict::bad_neighbor_discovery);  // the neighbour cache knows IPv4 neighbours by mapped addresses
     }
     if (const auto state = addresses_.state_of(interface, said->target())) {
         if (*state != LocalAddresses::State::tentative) return count(Verdict::bad_neighbor_discovery);
         object(interface, said->target(), frame.source());
         return count(Verdict::neighbor_discovery);
     }
+    if (interface.is_ours(ip.source())) return count(Verdict::bad_neighbor_discovery);
     LinkNews news{LinkNews::Kind::neighbor, interface.index, said->is_override(), {}, said->target()};
     if (!said->target_mac()) {  // the answer to a question to the neighbour itself need not say where it is
         news.kind = LinkNews::Kind::confirmation;

@@ -216,6 +216,12 @@ std::vector<Refused> refused_frames() {
         {"AnAdvertisementOfOurAddress", V::bad_neighbor_discovery,
          advertisement(our_v6, peer_mac, true, true, our_v6, peer_v6), "ATK-23"},
         {"AnUnaskedAdvertisement", V::neighbor_discovery, advertisement(peer_v6, peer_mac), "ATK-23"},
+        {"AnAdvertisementOfAnIpv4Neighbour", V::bad_neighbor_discovery,
+         advertisement(mapped_peer, peer_mac, true, true, our_v6, peer_v6), "ATK-23"},
+        {"AnAdvertisementFromOurIpv4Address", V::martian,
+         advertisement(peer_v6, peer_mac, true, true, our_v6, *IpAddress::parse("::ffff:192.0.2.1")), "ATK-23"},
+        {"AnAdvertisementOfAnotherFromOurAddress", V::bad_neighbor_discovery,
+         advertisement(peer_v6, peer_mac, false, true, tcp::wire::all_nodes, our_v6), "ATK-23"},
         {"ASolicitedAdvertisementToAGroup", V::bad_neighbor_discovery,
          advertisement(peer_v6, peer_mac, true, true, tcp::wire::all_nodes), "ATK-23"},
     };
