@@ -119,15 +119,16 @@ add_addresses() {
     done
 }
 
-# make_veth NAMESPACE DEVICE ADDRESS/PREFIX: a pair of virtual Ethernet devices inside the namespace. DEVICE is for the
+# make_veth NAMESPACE DEVICE ADDRESS/PREFIX...: a pair of virtual Ethernet devices inside the namespace. DEVICE is for the
 # engine (net_af_packet, net_af_xdp) and has no address; the kernel's end is called client0. With its offloads on, a veth hands
 # over segments of 64 KB with checksums left open: they are off on both ends.
 make_veth() {
-    local device
-    ip -n "$1" link add "$2" type veth peer name client0
-    for device in "$2" client0; do
-        ip netns exec "$1" ethtool -K "$device" tx off tso off gso off gro off >/dev/null
-        ip -n "$1" link set "$device" up
+    local namespace=$1 engine=$2 device
+    shift 2
+    ip -n "$namespace" link add "$engine" type veth peer name client0
+    for device in "$engine" client0; do
+        ip netns exec "$namespace" ethtool -K "$device" tx off tso off gso off gro off >/dev/null
+        ip -n "$namespace" link set "$device" up
     done
-    ip -n "$1" address add "$3" dev client0
+    add_addresses "$namespace" client0 "$@"
 }

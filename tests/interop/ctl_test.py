@@ -17,7 +17,7 @@ import time
 
 import harness
 import junit
-from harness import DEVICE, SERVER, SERVER_V6, Server, UNLIMITED, read_answer, request, settings
+from harness import DEVICE, SERVER, SERVER_V6, Server, UNLIMITED, read_answer, request, run_ctl, settings
 
 URL = f"http://{SERVER}/"
 ETH_P_ALL = 0x0003
@@ -28,16 +28,6 @@ LARGE = 8_000_000
 class Engine(Server):
     """A server whose control socket is where RUNTIME_DIRECTORY says: in the folder of the test."""
 
-    def ctl(self, *arguments):
-        return run_ctl(*arguments, folder=self.folder)
-
-    def rows(self, *arguments):
-        """The rows of `pollux-ctl --json`; whatever fails is a failure."""
-        done = self.ctl("--json", *arguments)
-        assert done.returncode == 0, f"{arguments}: {done.stderr}"
-        assert done.stderr == "", done.stderr
-        return [json.loads(line) for line in done.stdout.splitlines()]
-
     def text(self, *arguments):
         done = self.ctl(*arguments)
         assert done.returncode == 0, f"{arguments}: {done.stderr}"
@@ -47,11 +37,6 @@ class Engine(Server):
         found = list(self.folder.glob("*.sock"))
         assert len(found) == 1, found
         return found[0]
-
-
-def run_ctl(*arguments, folder, before=()):
-    return subprocess.run([*before, harness.ctl, *arguments], text=True, capture_output=True, timeout=60,
-                          stdin=subprocess.DEVNULL, env={**os.environ, "RUNTIME_DIRECTORY": str(folder)})
 
 
 def tcp_info(connection):

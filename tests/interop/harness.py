@@ -7,6 +7,7 @@ stay there. Everything a test starts is ended and removed when it is over, also 
 import contextlib
 import ctypes
 import itertools
+import json
 import os
 import pathlib
 import shutil
@@ -55,12 +56,18 @@ def wait_until(seconds, what, condition):
         time.sleep(0.02)
 
 
-def settings(routes=(), http="", engine="", tcp="", core=0, more=""):
+def worker_cores(workers, first=0):
+    """`eal.cores` for so many workers, each on a core of its own."""
+    assert workers <= len(cores), f"{workers} workers need {workers} cores; this machine has {len(cores)}"
+    return ",".join(str(cores[(first + worker) % len(cores)]) for worker in range(workers))
+
+
+def settings(routes=(), http="", engine="", tcp="", core=0, workers=1, more=""):
     """A settings file for one port on a TAP device. `routes` are (path, key, value); `more` comes last."""
     text = f"""
 [eal]
 huge_pages = false
-cores = "{cores[core % len(cores)]}"
+cores = "{worker_cores(workers, core)}"
 [engine]
 {engine}
 [[port]]
@@ -148,6 +155,17 @@ class Server:
         except OSError:
             return False
 
+    def ctl(self, *arguments):
+        """pollux-ctl, which finds the server's socket in the folder of the test."""
+        return run_ctl(*arguments, folder=self.folder)
+
+    def rows(self, *arguments):
+        """The rows of `pollux-ctl --json`; whatever fails is a failure."""
+        done = self.ctl("--json", *arguments)
+        assert done.returncode == 0, f"{arguments}: {done.stderr}"
+        assert done.stderr == "", done.stderr
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
     def log(self):
         return (self.folder / "log").read_text(errors="replace")
 
@@ -162,9 +180,9 @@ class Server:
             finally:
                 libc.setns(home.fileno(), CLONE_NEWNET)
 
-    def connect(self, timeout=10):
+    def connect(self, timeout=10, family=None):
         with self.inside():
-            return socket.create_connection((self.family.server, 80), timeout=timeout)
+            return socket.create_connection(((family or self.family).server, 80), timeout=timeout)
 
     def run(self, *command, timeout=300):
         """A program inside the namespace."""
@@ -191,7 +209,7 @@ class VethServer(Server):
     """On one end of a veth pair (net_af_packet, net_af_xdp)."""
 
     def _before_start(self):
-        shell(f"make_veth {self.namespace} {DEVICE} {CLIENT}/24")
+        shell(f"make_veth {self.namespace} {DEVICE} {CLIENT}/24 {CLIENT_V6}/64")
 
     def _after_start(self):
         pass
@@ -205,6 +223,11 @@ class MemifServer(Server):
 
     def _connects(self):
         return "serving" in self.log()
+
+
+def run_ctl(*arguments, folder, before=()):
+    return subprocess.run([*before, ctl, *arguments], text=True, capture_output=True, timeout=60,
+                          stdin=subprocess.DEVNULL, env={**os.environ, "RUNTIME_DIRECTORY": str(folder)})
 
 
 def shell(command):

@@ -46,10 +46,12 @@ def main():
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, 8192) if most > 0 else 8192, most))
 
-    import ctl_test, device_test, drain_test, http_test, impairment_test, program_test, sleep_test, traffic_test  # noqa: E401
+    import ctl_test, device_test, drain_test, http_test, impairment_test, program_test, sleep_test  # noqa: E401
+    import traffic_test, workers_test  # noqa: E401
 
     idle, rest = [], unittest.TestSuite()
-    for module in (traffic_test, http_test, drain_test, ctl_test, device_test, impairment_test, sleep_test, program_test):
+    for module in (traffic_test, http_test, drain_test, workers_test, ctl_test, device_test, impairment_test,
+                   sleep_test, program_test):
         over_both_families(module)
         for group in unittest.defaultTestLoader.loadTestsFromModule(module):
             for test in group:

@@ -1,14 +1,19 @@
 // pollux-test-client: the ClosedLoopClient on a DPDK device of its own, by default the memif that config/memif.toml
 // serves. Prints one line, and exits with 0 when every request was answered as expected, 1 when not, 2 for a wrong
 // command line. It measures the server, so it polls without rest: give it a core that the server does not use.
+//
+// Over memif a worker of the server reaches the peer through the queue pair of its own number alone: --queues has to be
+// the number of the server's workers. One thread polls all of them, and answers where it was spoken to.
 #include <signal.h>
 
 #include <CLI/CLI.hpp>
 #include <chrono>
 #include <cstdio>
 #include <exception>
+#include <memory>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "config/settings.hpp"
 #include "engine/clock.hpp"
@@ -26,7 +31,7 @@ using namespace std::chrono_literals;
 struct CommandLine {
     std::string device = "net_memif0,role=client,socket=pollux-memif,rsize=11";
     std::string address = "192.0.2.2", server = "192.0.2.1", path = "/";
-    uint16_t port = 80, core = 1;
+    uint16_t port = 80, core = 1, queues = 1;
     uint32_t connections = 64;
     uint64_t requests = 0;
     double seconds = 0;
@@ -67,13 +72,22 @@ int run(const CommandLine& command) {
     const config::Settings settings = settings_of(command);
     const engine::Eal eal{settings, engine::packet_pool_bytes(packets, 1500)};
     const engine::PacketPool pool = engine::make_packet_pool("client", packets, 1500, SOCKET_ID_ANY);
-    rte_mempool* pools[] = {pool.get()};
+    const std::vector<rte_mempool*> pools(command.queues, pool.get());
     const engine::Port port{settings.ports[0], 0, pools, eal.last_words()};
     if (!port.wait_for_link(10s)) throw std::runtime_error("nobody is at the other end of " + command.device);
 
     const engine::Clock clock;
     test::ClosedLoopClient client{options_of(command, port.interface(), clock.wall_at_zero_us())};
-    test::ClientDriver driver{client, engine::NicQueue{port.id(), 0}, *pool};
+    using Driver = test::ClientDriver<engine::NicQueue>;
+    std::vector<std::unique_ptr<Driver>> drivers;  // one of each queue
+    for (uint16_t queue = 0; queue < command.queues; ++queue) {
+        drivers.push_back(std::make_unique<Driver>(client, engine::NicQueue{port.id(), queue}, *pool));
+    }
+    const auto turn = [&](tcp::Instant now) {
+        bool moved = false;
+        for (const auto& driver : drivers) moved |= driver->turn(now);
+        return moved;
+    };
     const tcp::Instant began = clock.now();
     const auto limit = tcp::Duration{static_cast<int64_t>(command.seconds * 1e6)};
     tcp::Instant finished_at{};
@@ -86,7 +100,7 @@ int run(const CommandLine& command) {
     constexpr uint32_t patience = 10'000;  // turns without a frame; then the machine may have the core for a moment
     for (uint32_t quiet = 0; !client.is_finished();) {
         const tcp::Instant now = clock.now();
-        quiet = driver.turn(now) ? 0 : quiet + 1;
+        quiet = turn(now) ? 0 : quiet + 1;
         if (quiet > patience) std::this_thread::sleep_for(100us);
         if (finished_at != tcp::Instant{}) continue;
         const bool all =
@@ -94,7 +108,7 @@ int run(const CommandLine& command) {
         if (all || interrupted != 0 || (command.seconds != 0 && now - began >= limit)) finish(now);
     }
     const tcp::Instant ended = clock.now();
-    while (clock.now() < ended + 10ms) driver.turn(clock.now());  // last ACKs
+    while (clock.now() < ended + 10ms) turn(clock.now());  // last ACKs
     if (finished_at == tcp::Instant{}) finish(ended);
 
     const auto& counts = client.counts();
@@ -127,6 +141,9 @@ int main(int argc, char** argv) {
     app.add_option("--requests", command.requests, "how many in all; 0: without end")->capture_default_str();
     app.add_option("--seconds", command.seconds, "for how long; 0: without end")->capture_default_str();
     app.add_flag("--connection-per-request", command.connection_each, "a new connection for each request");
+    app.add_option("--queues", command.queues, "queue pairs: as many as the server has workers")
+        ->capture_default_str()
+        ->check(CLI::Range(1, 16));
     app.add_option("--core", command.core, "the core to run on")->capture_default_str();
     CLI11_PARSE(app, argc, argv);
     struct sigaction action {};
