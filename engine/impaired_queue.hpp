@@ -142,6 +142,10 @@ public:
 
     bool has_link() const requires requires(const Inner& inner) { inner.has_link(); }
     { return inner_.has_link(); }
+    bool lacks_peer() const requires requires(const Inner& inner) { inner.lacks_peer(); }
+    { return inner_.lacks_peer(); }
+    void look() requires requires(Inner& inner) { inner.look(); }
+    { inner_.look(); }
 
 private:
     static constexpr size_t burst = 64;  // handed to the device at once

@@ -23,9 +23,8 @@ namespace {
 
 // RFC 4291 section 2.5: what can never be the source of a packet that reaches us. A v4-mapped address inside an IPv6
 // packet would pass for an IPv4 peer.
-bool is_martian(const IpAddress& source, const Interface& interface) {
-    return source.is_v4() || source.is_unspecified() || source.is_loopback() || source.is_multicast() ||
-           interface.is_ours(source);
+bool is_martian(const IpAddress& source, bool is_ours) {
+    return source.is_v4() || source.is_unspecified() || source.is_loopback() || source.is_multicast() || is_ours;
 }
 
 /// The groups that we listen to: all nodes, and those of our addresses (RFC 4861 section 7.2.1).
@@ -55,9 +54,9 @@ Ingress::End Ingress::ipv6_arrives(rte_mbuf& packet, const EthernetFrame& frame,
     }
     // Discovery has rules of its own for two of these: a probe for an address comes from nobody, and an objection to
     // ours from that very address.
-    const bool own_rules =
-        discovery && !source.is_v4() && (source.is_unspecified() || interface.is_ours(source));
-    if (is_martian(source, interface) && !own_rules) return count(Verdict::martian);
+    const bool from_us = addresses_.is_ours(interface, source);
+    const bool own_rules = discovery && !source.is_v4() && (source.is_unspecified() || from_us);
+    if (is_martian(source, from_us) && !own_rules) return count(Verdict::martian);
     switch (ip->chain()) {
         case Ipv6Chain::ok: break;
         case Ipv6Chain::fragment: return count(Verdict::fragment);
@@ -88,7 +87,7 @@ Ingress::End Ingress::icmpv6_arrives(rte_mbuf& packet, const EthernetFrame& fram
         case Icmpv6Type::neighbor_advertisement: return advertisement_arrives(frame, ip, *message, interface, now);
         default: break;  // any number may arrive
     }
-    if (is_martian(ip.source(), interface)) return count(Verdict::martian);
+    if (is_martian(ip.source(), addresses_.is_ours(interface, ip.source()))) return count(Verdict::martian);
     if (ip.destination().is_multicast()) return count(Verdict::icmp_ignored);  // router advertisements among them
     if (!message->is_echo_request()) {
         return notice_arrives(packet, interface, ip.destination(),
@@ -109,7 +108,7 @@ Ingress::End Ingress::solicitation_arrives(rte_mbuf& packet, const EthernetFrame
     const auto asked = NeighborSolicitation::parse(ip, message);
     const IpAddress source = ip.source(), target = asked ? asked->target() : IpAddress{};
     const bool from_link = source.is_unspecified() || interface.is_on_link(source);
-    if (!asked || !from_link || interface.is_ours(source)) return count(Verdict::bad_neighbor_discovery);
+    if (!asked || !from_link || addresses_.is_ours(interface, source)) return count(Verdict::bad_neighbor_discovery);
     if (const auto mac = asked->source_mac()) {
         const LinkNews news{LinkNews::Kind::neighbor, interface.index, true, *mac, source};
         if (mac->is_multicast() || !learn(news, false, now)) return count(Verdict::bad_neighbor_discovery);
@@ -138,8 +137,8 @@ Ingress::End Ingress::advertisement_arrives(const EthernetFrame& frame, const Ip
     if (!said || said->target().is_v4() || ip.source().is_unspecified() || !interface.is_on_link(ip.source())) {
         return count(Verdict::bad_neighbor_discovery);  // the neighbour cache knows IPv4 neighbours by mapped addresses
     }
-    if (const auto state = addresses_.state_of(interface, said->target())) {
-        if (*state != LocalAddresses::State::tentative) return count(Verdict::bad_neighbor_discovery);
+    if (addresses_.is_ours(interface, said->target())) {
+        if (addresses_.is_usable(interface, said->target())) return count(Verdict::bad_neighbor_discovery);
         object(interface, said->target(), frame.source());
         return count(Verdict::neighbor_discovery);
     }

@@ -92,7 +92,8 @@ public:
           make_app_(std::move(make_app)),
           options_(std::move(options)),
           published_(machine_.workers()),
-          inspections_(machine_.workers()) {}
+          inspections_(machine_.workers()),
+          told_missing_(machine_.workers()) {}
 
     void run() {
         Housekeeper housekeeper{machine_.free_cpus(), options_.interval, [this](bool last) { housekeep(last); }};
@@ -108,6 +109,7 @@ private:
         tcp::PoolUse pools{};
         uint64_t packets = 0;
         uint64_t duplicate_addresses = 0;
+        uint64_t without_peer = 0;  // a bit for each port
         typename ReportOf<App>::type report{};
     };
     static constexpr tcp::Duration publish_interval = std::chrono::milliseconds{100};
@@ -154,8 +156,8 @@ private:
         const auto publish = [&] {
             // Those that egress keeps ready come and go with the turn.
             const uint64_t packets = rte_mempool_in_use_count(&machine_.pool(index)) - worker.egress().ready();
-            published_[index].write(
-                {counters, stack.pool_use(), packets, worker.addresses().duplicates(), ReportOf<App>::of(app)});
+            published_[index].write({counters, stack.pool_use(), packets, worker.addresses().duplicates(),
+                                     worker.look_for_peers(), ReportOf<App>::of(app)});
         };
         Inspection& inspection = inspections_[index];
         const Inspection::Attendance attendance{inspection};
@@ -219,6 +221,7 @@ private:
             if (!last) return;
         }
         tell_duplicates();
+        tell_missing_peers();
         if (!options_.on_status) return;
         Status<App> status;
         status.seconds = std::chrono::duration<double>(machine_.clock().now() - began_).count();
@@ -253,6 +256,24 @@ private:
         told_duplicates_ |= found;
     }
 
+    // Each queue whose peer has come without one for it, once each time.
+    void tell_missing_peers() {
+        for (uint32_t worker = 0; worker < published_.size(); ++worker) {
+            Snapshot snapshot;
+            if (!published_[worker].read(snapshot)) continue;
+            uint64_t bit = 1;
+            for (const Interface& interface : machine_.interfaces()) {
+                if ((snapshot.without_peer & ~told_missing_[worker] & bit) != 0 && options_.on_notice) {
+                    options_.on_notice("port " + interface.name + ": the peer has fewer queue pairs than the " +
+                                       std::to_string(machine_.workers()) + " workers here; what worker " +
+                                       std::to_string(worker) + " sends is lost (sent_without_link)");
+                }
+                bit <<= 1;
+            }
+            told_missing_[worker] = snapshot.without_peer;
+        }
+    }
+
     Machine machine_;
     const config::Settings& settings_;
     Factory make_app_;
@@ -264,6 +285,7 @@ private:
     std::exception_ptr failure_;
     bool started_ = false;  // the housekeeper's
     uint64_t told_duplicates_ = 0;
+    std::vector<uint64_t> told_missing_;  // of each worker
     tcp::Instant began_{};
 };
 

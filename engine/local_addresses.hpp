@@ -37,6 +37,10 @@ public:
         const auto place = interface.index_of(v6);
         return place ? std::optional{states_[interface.index][*place]} : std::nullopt;
     }
+    /// Whether the address, of any family, is ours. One that somebody else was found to have is not.
+    bool is_ours(const Interface& interface, const tcp::IpAddress& address) const {
+        return interface.is_ours(address) && state_of(interface, address) != State::duplicate;
+    }
     bool is_usable(const Interface& interface, const tcp::IpAddress& v6) const {
         return state_of(interface, v6) == State::usable;
     }

@@ -163,7 +163,10 @@ void Machine::make_exchange() {
 
 std::vector<NicQueue> Machine::queues(uint32_t worker) const {
     std::vector<NicQueue> queues;
-    for (const auto& port : ports_) queues.emplace_back(port->id(), static_cast<uint16_t>(worker), port->wakes());
+    const auto queue = static_cast<uint16_t>(worker);
+    for (const auto& port : ports_) {
+        queues.emplace_back(port->id(), queue, port->wakes(), port->may_lack_peer(queue));
+    }
     return queues;
 }
 

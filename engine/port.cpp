@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "engine/caught_log.hpp"
+#include "engine/nic_queue.hpp"
 #include "engine/sentence.hpp"
 #include "tcp/wire/nd.hpp"
 
@@ -168,6 +169,10 @@ bool Port::is_trusted_to_spread(const rte_eth_dev_info& device) const {
                  " has no receive-side scaling; \"software\" serves it");
     }
     return true;
+}
+
+bool Port::may_lack_peer(uint16_t queue) const {
+    return driver_ == "net_memif" && queue > 0 && queue < NicQueue::most_told_apart;
 }
 
 Ownership::Kind Port::ownership_kind() const {

@@ -61,6 +61,8 @@ public:
     const std::string& driver() const { return driver_; }
     /// Whether its queues raise receive interrupts.
     bool wakes() const { return wakes_; }
+    /// Whether its peer decides if this queue has an other end (nic_queue.hpp).
+    bool may_lack_peer(uint16_t queue) const;
     rte_eth_stats stats() const;
     /// By any thread.
     PortInfo info() const;

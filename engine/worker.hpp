@@ -142,6 +142,18 @@ public:
     /// RST to every connection that is left; the next turns send them.
     void abort_all() { stack_.abort_all(); }
 
+    /// Looks which queues have somebody at the other end; those that have not, a bit for each interface.
+    uint64_t look_for_peers() {
+        uint64_t lacking = 0;
+        if constexpr (requires(Queue & queue) { queue.look(); }) {
+            for (size_t i = 0; i < queues_.size(); ++i) {
+                queues_[i].look();
+                if (queues_[i].lacks_peer()) lacking |= uint64_t{1} << i;
+            }
+        }
+        return lacking;
+    }
+
     std::vector<Queue>& queues() { return queues_; }
     const Egress& egress() const { return egress_; }
     const Paths& paths() const { return paths_; }

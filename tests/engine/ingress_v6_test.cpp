@@ -406,6 +406,29 @@ TEST(NeighborDiscovery, AnAddressThatSomebodyHasIsNeverUsed) {
     }
 }
 
+/// A port with a second address.
+class TwoAddresses : public WireV6<true> {
+public:
+    using WireV6::WireV6;
+    static constexpr IpAddress second{{0x2001'0db8, 0, 0, 0x99}};
+    engine::Interface interface() const {
+        engine::Interface made = WireV6::interface();
+        made.networks_v6.push_back({second, 64});
+        return made;
+    }
+};
+
+TEST(NeighborDiscovery, AStationThatHasOurAddressIsServedByTheOthers) {  // to us it is a neighbour like any other
+    Rig<TwoAddresses> rig;
+    rig.turn();
+    rig.exchange(advertisement(our_v6, peer_mac, false, true, tcp::wire::all_nodes));
+    rig.time_passes(1s);
+    rig.take_frames();
+    EXPECT_EQ(rig.exchange(solicitation(TwoAddresses::second, our_v6)).size(), 1u);
+    EXPECT_EQ(rig.exchange(tcp_frame(syn_from(our_v6, TwoAddresses::second))).size(), 1u);
+    EXPECT_EQ(rig.count(tcp::Verdict::martian) + rig.count(tcp::Verdict::bad_neighbor_discovery), 0u);
+}
+
 TEST(NeighborDiscovery, OurOwnProbeThatComesBackIsNoObjection) {
     ProbingRig rig;
     rig.turn();

@@ -208,8 +208,10 @@ class Server:
 class VethServer(Server):
     """On one end of a veth pair (net_af_packet, net_af_xdp)."""
 
+    kernel_addresses = f"{CLIENT}/24 {CLIENT_V6}/64"
+
     def _before_start(self):
-        shell(f"make_veth {self.namespace} {DEVICE} {CLIENT}/24 {CLIENT_V6}/64")
+        shell(f"make_veth {self.namespace} {DEVICE} {self.kernel_addresses}")
 
     def _after_start(self):
         pass

@@ -2,8 +2,8 @@
 // serves. Prints one line, and exits with 0 when every request was answered as expected, 1 when not, 2 for a wrong
 // command line. It measures the server, so it polls without rest: give it a core that the server does not use.
 //
-// Over memif a worker of the server reaches the peer through the queue pair of its own number alone: --queues has to be
-// the number of the server's workers. One thread polls all of them, and answers where it was spoken to.
+// Over memif a worker of the server reaches the peer through the queue pair of its own number alone: --queues has to
+// be the number of the server's workers. One thread polls all of them, and answers where it was spoken to.
 #include <signal.h>
 
 #include <CLI/CLI.hpp>
