@@ -17,7 +17,8 @@ import time
 
 import harness
 import junit
-from harness import DEVICE, SERVER, SERVER_V6, Server, UNLIMITED, read_answer, request, run_ctl, settings
+from harness import (CLIENT_V6, DEVICE, SERVER, SERVER_V6, Server, UNLIMITED, V4, V6, read_answer, request, run_ctl,
+                     settings)
 
 URL = f"http://{SERVER}/"
 ETH_P_ALL = 0x0003
@@ -77,8 +78,8 @@ class Ctl(junit.Case):
     def setUp(self):
         self.assertTrue(self.engine.is_alive(), self.engine.log())
 
-    def open(self):
-        connection = self.engine.connect()
+    def open(self, family=V4):
+        connection = self.engine.connect(family=family)
         self.addCleanup(connection.close)
         return connection
 
@@ -157,6 +158,25 @@ class Ctl(junit.Case):
         self.assertEqual((row["timestamps"], row["sack"]), (bool(options & 1), bool(options & 2)))
         self.assertTrue(200_000 <= row["rto_us"] < 1_000_000, row)
         self.assertFalse(row["released"] or row["fin_queued"] or row["in_recovery"])
+
+    def test_ipv6_connections_are_spelt_in_brackets_and_found_by_their_prefix(self):
+        six, four = self.open(V6), self.open()
+        port = six.getsockname()[1]
+        local, peer = f"[{SERVER_V6}]:80", f"[{CLIENT_V6}]:{port}"
+        found = {"local": local, "peer": peer, "state": "established", "mss": 1428}  # 1500 - 40 - 20 - 12
+        for filters in (("--port", str(port)), ("--peer", peer), ("--peer", "2001:db8::/32", "--port", str(port)),
+                        ("--peer", f"{CLIENT_V6}/128", "--local", local, "--port", str(port))):
+            (row,) = self.engine.rows("conns", *filters)
+            self.assertEqual({name: row[name] for name in found}, found, filters)
+        peers = {row["peer"] for row in self.engine.rows("conns", "--local", f"{SERVER_V6}/64")}
+        self.assertIn(peer, peers)
+        self.assertTrue(all(name.startswith("[") for name in peers), peers)
+        peers = {row["peer"] for row in self.engine.rows("conns", "--peer", "0.0.0.0/0", "--state", "established")}
+        self.assertIn("%s:%d" % four.getsockname(), peers)
+        self.assertFalse(any(name.startswith("[") for name in peers), "IPv4's prefix is of IPv4")
+        self.assertEqual(self.engine.rows("conns", "--peer", "2001:db8:1::/48"), [])
+        self.assertRegex(self.engine.text("conns", "--port", str(port)),
+                         rf"(?m)^established +\d+ +\d+  {re.escape(local)} +{re.escape(peer)}\n\tworker:0 ")
 
     def test_a_reader_that_stops_is_seen_in_the_send_queue_and_the_persist_timer(self):
         connection = self.open()

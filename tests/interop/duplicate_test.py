@@ -1,4 +1,4 @@
-"""Duplicate address detection (RFC 4862 section 5.4) between the engine and the kernel, on the two ends of a veth pair."""
+"""Duplicate address detection (RFC 4862 section 5.4) between the engine and the kernel at the other end of a veth."""
 
 import time
 

@@ -172,8 +172,8 @@ class WorkersSettings(junit.Case):
             file = pathlib.Path(folder) / "a.toml"
             file.write_text(text)
             line = 1 + text[:text.index("[[port]]")].count("\n")
-            done = subprocess.run(["ip", "netns", "exec", self.namespace, harness.httpd["asan"], "-c", file], text=True,
-                                  timeout=60, stdin=subprocess.DEVNULL, capture_output=True,
+            command = ["ip", "netns", "exec", self.namespace, harness.httpd["asan"], "-c", file]
+            done = subprocess.run(command, text=True, timeout=60, stdin=subprocess.DEVNULL, capture_output=True,
                                   env={**os.environ, "RUNTIME_DIRECTORY": folder})
             self.assertEqual((done.returncode, done.stdout), (1, ""), done.stderr)
             self.assertEqual(done.stderr, f"pollux-httpd: port net_af_packet0: {sentence} ({file}:{line})\n")
