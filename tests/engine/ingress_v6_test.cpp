@@ -161,6 +161,8 @@ std::vector<Refused> refused_frames() {
     };
     Bytes far_hop = solicitation(our_v6);
     far_hop[14 + 7] = std::byte{254};  // the checksum does not cover it
+    Bytes far_answer = advertisement(peer_v6, peer_mac);
+    far_answer[14 + 7] = std::byte{254};
     Bytes zero_option = solicitation(our_v6);
     zero_option[14 + 40 + 25] = std::byte{0};
     return {
@@ -203,7 +205,14 @@ std::vector<Refused> refused_frames() {
          icmpv6_frame(134, 0, 0x4000'0708, as_bytes("12345678"), link_local_peer, our_v6, 255), "ATK-23"},
         {"ARedirect", V::icmp_ignored,
          icmpv6_frame(137, 0, 0, as_bytes("a target and a destination: ...."), link_local_peer, our_v6, 255)},
+        {"HopByHopOptionsBehindOthers", V::bad_extension_header,
+         with_extension(with_extension(tcp, hop_by_hop, padding), destination_options, padding), "ATK-23"},
         {"ASolicitationFromBeyondTheLink", V::bad_neighbor_discovery, far_hop, "ATK-23"},
+        {"AnAdvertisementFromBeyondTheLink", V::bad_neighbor_discovery, far_answer, "ATK-23"},
+        {"ASolicitationBehindAnAtomicFragment", V::bad_neighbor_discovery,
+         with_extension(solicitation(our_v6, peer_v6, our_v6), fragment_header, {0, 0, 0, 0, 0, 0, 7}), "ATK-23"},
+        {"AnAdvertisementBehindAnAtomicFragment", V::bad_neighbor_discovery,
+         with_extension(advertisement(peer_v6, peer_mac), fragment_header, {0, 0, 0, 0, 0, 0, 7}), "ATK-23"},
         {"ASolicitationWithAnEmptyOption", V::bad_icmp, zero_option, "ATK-23"},
         {"ASolicitationFromAnotherNetwork", V::bad_neighbor_discovery, solicitation(our_v6, far_v6, our_v6),
          "ATK-23"},
@@ -339,6 +348,40 @@ TEST(NeighborDiscovery, ASolicitationForOurAddressIsAnsweredToItsSender) {
         }
     }
     EXPECT_EQ(rig.count(Verdict::neighbor_discovery), 4u);
+}
+
+TEST(NeighborDiscovery, AFloodFromInventedNeighboursFillsNoCacheAndStopsNobody) {  // RFC 6583
+    RecordProperty("row", "ATK-23");
+    engine::WorkerSettings settings = RigV6::quiet();
+    settings.seed = 0x9e37'79b9'7f4a'7c15;  // link addresses one behind the other then spread over the table of paths
+    RigV6 rig{small_stack(), settings};
+    const uint32_t capacity = settings.neighbors;
+    const auto known = [&rig] { return rig.worker().neighbors().in_use(); };
+    uint32_t before_paths_are_full = 0;
+    for (uint32_t i = 0; i < settings.paths + 2 * capacity; ++i) {
+        const IpAddress invented{{0x2001'0db8, 0, 0xbad0'0000, i}};
+        const MacAddress mac{{2, 0xba, 0xd0, 0, static_cast<uint8_t>(i >> 8), static_cast<uint8_t>(i)}};
+        const FrameOptions from{.to = our_mac, .from = mac};
+        Segment reset = syn_from(invented);
+        reset.seq = reset.seq + 1;
+        reset.flags = Flags::rst;  // makes room for the next SYN
+        rig.exchange({solicitation(our_v6, invented, {}, mac), advertisement(invented, mac),
+                      advertisement(invented, mac, false, true, tcp::wire::all_nodes),
+                      tcp_frame(syn_from(invented), from), tcp_frame(reset, from)});
+        ASSERT_LE(known(), capacity);
+        if (i == settings.paths / 2) before_paths_are_full = known();
+    }
+    EXPECT_EQ(before_paths_are_full, 0u) << "whoever speaks to us is answered where it is: no question, no entry";
+    EXPECT_EQ(known(), capacity) << "then answers ask for their way, and the cache is full of questions";
+    rig.time_passes(7s);  // nobody has answered those
+    rig.take_frames();
+    EXPECT_EQ(rig.exchange(solicitation(our_v6)).size(), 1u);
+    auto frames = rig.exchange(tcp_frame(syn_from(peer_v6)));
+    ASSERT_EQ(frames.size(), 1u);
+    EXPECT_EQ(read_icmpv6(frames[0]).icmp->type(), Icmpv6Type::neighbor_solicitation);
+    frames = rig.exchange(advertisement(peer_v6, peer_mac));
+    ASSERT_EQ(frames.size(), 1u);
+    EXPECT_TRUE(read_segment(frames[0]).has(Flags::syn));
 }
 
 TEST(NeighborDiscovery, AProbeForOurAddressIsToldToEverybody) {  // RFC 4861 section 7.2.4

@@ -157,6 +157,26 @@ TEST_F(Cache, QuestionsInFlightDoNotGiveWay) {
     EXPECT_EQ(resolve(peer_v4 + 9).what, Lookup::unreachable);
 }
 
+TEST_F(Cache, AddressesWithoutNumberTakeNoMoreThanTheTableAndNobodysPlaceForLong) {
+    // RFC 6583: a /64 has more addresses than any table.
+    RecordProperty("row", "ATK-23");
+    const auto host = [](uint32_t i) { return tcp::IpAddress{{0x2001'0db8, 0, i >> 16, 0x1000 + i}}; };
+    const auto neighbor = [&](uint32_t i) { return neighbors_.resolve(0, host(i), now_).what; };
+    for (uint32_t i = 0; i < 100'000; ++i) {
+        neighbors_.learn(0, host(i), other_mac, true, now_);  // nobody has asked: teaches nothing
+        ASSERT_LE(neighbors_.in_use(), i / 64 + 1) << "claims alone take no place";
+        if (i % 64 != 63) continue;
+        EXPECT_EQ(neighbor(i), i < 4 * 64 ? Lookup::asking : Lookup::unreachable);
+        ASSERT_LE(neighbors_.in_use(), 4u);
+    }
+    EXPECT_EQ(neighbors_.questions().size(), 4u);
+    neighbors_.clear_output();
+    for (int i = 0; i < 7; ++i) time_passes(1s);  // their questions have had no answer
+    EXPECT_EQ(neighbor(200'000), Lookup::asking);
+    EXPECT_TRUE(neighbors_.learn(0, host(200'000), peer_mac, true, now_));
+    EXPECT_EQ(neighbor(200'000), Lookup::known);
+}
+
 /// Egress with everything it needs, and segments without a path.
 class UnresolvedPath : public ::testing::Test {
 protected:
