@@ -99,7 +99,9 @@ void Host::encode(std::vector<Packet>& sent) {
         EXPECT_EQ(emitted.status, wire::EmitStatus::ok);
         EXPECT_EQ(emitted.size, packet.size());
         EXPECT_LE(packet.size(), stack_.settings().mtu);
-        const bool path_in_doubt = counters_[Tally::retransmission_timeouts] + counters_[Tally::window_probes] >= 3;
+        // Only of a connection that has tried three times in vain (R1), or that ends with this RST.
+        const auto info = stack_.info(stack_.find_conn(segment.segment.flow));
+        const bool path_in_doubt = info ? info->unanswered >= 3 : segment.segment.has(Flags::rst);
         if (path_in_doubt && segment.segment.path == tcp::unresolved_path) {
             ++look_ups_;
         } else {
