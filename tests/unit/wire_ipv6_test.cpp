@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <random>
 #include <vector>
 
@@ -266,6 +267,89 @@ TEST(Ipv6, QuotedPacketMayHaveLostItsEnd) {
     Bytes padded = bytes;
     padded.resize(160);
     EXPECT_EQ(Ipv6Header::parse_quoted(padded)->payload().size(), 100u);
+}
+
+// The rules of ipv6.hpp once more, as slowly as RFC 8200 tells them: from the end of one header to the next.
+struct Told {
+    Ipv6Chain chain = Ipv6Chain::ok;
+    unsigned protocol = 0;
+    size_t payload_at = 0;
+    bool fragment_header = false;
+};
+
+bool options_are_sound(std::vector<unsigned> bytes) {
+    unsigned padding = 0, others = 0;
+    while (!bytes.empty()) {
+        const unsigned type = bytes[0];
+        if (type != 0 && bytes.size() < 2) return false;
+        const size_t size = type == 0 ? 1 : 2 + bytes[1];
+        if (size > bytes.size()) return false;
+        if (type > 1 && (type >= 64 || ++others > 8)) return false;
+        padding = type > 1 ? 0 : padding + static_cast<unsigned>(size);
+        if (padding > 7) return false;
+        bytes.erase(bytes.begin(), bytes.begin() + static_cast<ptrdiff_t>(size));
+    }
+    return true;
+}
+
+Told told(std::span<const std::byte> packet) {
+    std::vector<unsigned> bytes;
+    for (const std::byte byte : packet) bytes.push_back(unsigned(byte));
+    Told told{.protocol = bytes[6], .payload_at = 40};
+    for (int headers = 0;; ++headers) {
+        const unsigned type = told.protocol;
+        if (type != hop_by_hop && type != routing && type != fragment && type != destination_options) return told;
+        told.chain = Ipv6Chain::malformed;
+        if (headers == 8 || (type == hop_by_hop && headers != 0)) return told;
+        const auto at = bytes.begin() + static_cast<ptrdiff_t>(told.payload_at);
+        const auto left = static_cast<size_t>(bytes.end() - at);
+        if (left < 8) return told;
+        const size_t size = type == fragment ? 8 : (at[1] + 1) * 8;
+        if (size > left) return told;
+        if (type == hop_by_hop || type == destination_options) {
+            if (!options_are_sound({at + 2, at + static_cast<ptrdiff_t>(size)})) return told;
+        } else if (type == routing) {
+            told.chain = Ipv6Chain::source_route;
+            if (at[3] != 0) return told;
+        } else {
+            told.fragment_header = true;
+            told.chain = Ipv6Chain::fragment;
+            const unsigned offset = at[2] * 32 + at[3] / 8, more = at[3] % 2;
+            if (offset != 0 || more != 0) return told;
+        }
+        told = {Ipv6Chain::ok, at[0], told.payload_at + size, told.fragment_header};
+    }
+}
+
+TEST(Ipv6, RandomChainsAreReadAsTold) {
+    std::mt19937 random{2460};
+    const tests::GuardPage guard{1024};
+    const Extension sound[] = {options_of_padding, no_segments_left, atomic_fragment, options({5, 2, 0, 0, 1, 0}),
+                               options({0, 0, 62, 1, 9, 0})};
+    std::array<int, 4> seen{};
+    for (int i = 0; i < 60'000; ++i) {
+        std::vector<Extension> chain(random() % 10);
+        for (Extension& extension : chain) extension = sound[random() % std::size(sound)];
+        if (!chain.empty() && random() % 4 == 0) chain[random() % 8 % chain.size()] = first_options;
+        Bytes bytes = packet_of(chain, random() % 2 == 0 ? tcp : icmpv6, random() % 20);
+        for (auto changes = random() % 3; changes > 0; --changes) {
+            if (bytes.size() > 40) bytes[40 + random() % (bytes.size() - 40)] ^= std::byte(1u << random() % 8);
+        }
+        if (random() % 8 == 0) bytes.resize(40 + random() % (bytes.size() - 39));
+        store_be16(bytes.data() + 4, static_cast<uint16_t>(bytes.size() - 40));
+        const auto held = guard.hold(bytes);
+        const auto ip = Ipv6Header::parse(held);
+        ASSERT_TRUE(ip);
+        const Told expected = told(held);
+        ASSERT_EQ(ip->chain(), expected.chain) << i;
+        ASSERT_EQ(ip->has_fragment_header(), expected.fragment_header) << i;
+        ++seen[size_t(expected.chain)];
+        if (expected.chain != Ipv6Chain::ok) continue;
+        ASSERT_EQ(unsigned(ip->protocol()), expected.protocol) << i;
+        ASSERT_EQ(ip->payload().data(), held.data() + expected.payload_at) << i;
+        ASSERT_EQ(ip->payload().size(), held.size() - expected.payload_at) << i;
+    }
+    for (const int count : seen) EXPECT_GT(count, 1'000);
 }
 
 TEST(Ipv6, AnyBytesAreWalkedToAnEnd) {
