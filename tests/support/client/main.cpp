@@ -128,7 +128,8 @@ int main(int argc, char** argv) {
     CLI::App app{"A small closed-loop HTTP client on raw frames, for tests and figures."};
     app.name("pollux-test-client");
     const auto address = [](const std::string& text) {
-        return tcp::IpAddress::parse(text) ? std::string{} : "\"" + text + "\" is no address";
+        const auto read = tcp::IpAddress::parse(text);  // nobody here asks for a link address but by ARP
+        return read && read->is_v4() ? std::string{} : "\"" + text + "\" is no IPv4 address";
     };
     app.add_option("--vdev", command.device, "the DPDK device")->capture_default_str();
     app.add_option("--address", command.address, "ours")->capture_default_str()->check(address);
@@ -145,7 +146,14 @@ int main(int argc, char** argv) {
         ->capture_default_str()
         ->check(CLI::Range(1, 16));
     app.add_option("--core", command.core, "the core to run on")->capture_default_str();
-    CLI11_PARSE(app, argc, argv);
+    try {
+        app.parse(argc, argv);
+    } catch (const CLI::Success& wanted) {  // --help
+        return app.exit(wanted);
+    } catch (const CLI::ParseError& error) {
+        std::fprintf(stderr, "pollux-test-client: %s\n", error.what());
+        return 2;
+    }
     struct sigaction action {};
     action.sa_handler = [](int) { interrupted = 1; };
     sigaction(SIGINT, &action, nullptr);
