@@ -349,7 +349,7 @@ TEST(Ipv6, RandomChainsAreReadAsTold) {
         ASSERT_EQ(ip->payload().data(), held.data() + expected.payload_at) << i;
         ASSERT_EQ(ip->payload().size(), held.size() - expected.payload_at) << i;
     }
-    for (const int count : seen) EXPECT_GT(count, 1'000);
+    for (const int count : seen) EXPECT_GT(count, 300);
 }
 
 TEST(Ipv6, AnyBytesAreWalkedToAnEnd) {
