@@ -38,6 +38,7 @@ struct LinkNews {
     bool overrides = true;  // as neighbors.hpp means it
     tcp::wire::MacAddress mac{};
     tcp::IpAddress address{};
+    bool confirms = true;  // likewise
 };
 
 struct FreeRing {

@@ -83,7 +83,7 @@ void Ingress::read_all(std::span<rte_mbuf*> burst, InterfaceOf&& interface_of, I
 void Ingress::hear(const LinkNews& news, std::span<const Interface> interfaces, Instant now) {
     switch (news.kind) {
         case LinkNews::Kind::neighbor:
-            neighbors_.learn(news.interface, news.address, news.mac, news.overrides, now);
+            neighbors_.learn(news.interface, news.address, news.mac, news.overrides, now, news.confirms);
             break;
         case LinkNews::Kind::confirmation: neighbors_.confirm(news.interface, news.address, now); break;
         case LinkNews::Kind::duplicate_address: addresses_.give_up(interfaces[news.interface], news.address); break;
@@ -92,7 +92,7 @@ void Ingress::hear(const LinkNews& news, std::span<const Interface> interfaces, 
 
 /// False: it contradicts what is known. The other workers may have asked: they are told what may be their answer.
 bool Ingress::learn(const LinkNews& news, bool is_answer, Instant now) {
-    if (!neighbors_.learn(news.interface, news.address, news.mac, news.overrides, now)) return false;
+    if (!neighbors_.learn(news.interface, news.address, news.mac, news.overrides, now, news.confirms)) return false;
     if (is_answer && crossing_.side) crossing_.side->tell(news, counters_);
     return true;
 }

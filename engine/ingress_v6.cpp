@@ -110,7 +110,7 @@ Ingress::End Ingress::solicitation_arrives(rte_mbuf& packet, const EthernetFrame
     const bool from_link = source.is_unspecified() || interface.is_on_link(source);
     if (!asked || !from_link || addresses_.is_ours(interface, source)) return count(Verdict::bad_neighbor_discovery);
     if (const auto mac = asked->source_mac()) {
-        const LinkNews news{LinkNews::Kind::neighbor, interface.index, true, *mac, source};
+        const LinkNews news{LinkNews::Kind::neighbor, interface.index, true, *mac, source, false};
         if (mac->is_multicast() || !learn(news, false, now)) return count(Verdict::bad_neighbor_discovery);
     }
     const auto state = addresses_.state_of(interface, target);
@@ -143,8 +143,10 @@ Ingress::End Ingress::advertisement_arrives(const EthernetFrame& frame, const Ip
         return count(Verdict::neighbor_discovery);
     }
     if (interface.is_ours(ip.source())) return count(Verdict::bad_neighbor_discovery);
-    LinkNews news{LinkNews::Kind::neighbor, interface.index, said->is_override(), {}, said->target()};
+    LinkNews news{LinkNews::Kind::neighbor, interface.index, said->is_override(), {}, said->target(),
+                  said->is_solicited()};
     if (!said->target_mac()) {  // the answer to a question to the neighbour itself need not say where it is
+        if (!said->is_solicited()) return count(Verdict::neighbor_discovery);
         news.kind = LinkNews::Kind::confirmation;
         neighbors_.confirm(news.interface, news.address, now);
         if (crossing_.side) crossing_.side->tell(news, counters_);

@@ -103,21 +103,23 @@ void Neighbors::settle(Entry& entry, const MacAddress& mac, Instant now) {
     release(entry, mac);
 }
 
-bool Neighbors::learn(uint8_t interface, const IpAddress& address, const MacAddress& mac, bool overrides,
-                      Instant now) {
+bool Neighbors::learn(uint8_t interface, const IpAddress& address, const MacAddress& mac, bool overrides, Instant now,
+                      bool confirms) {
     if (mac.is_multicast() || mac.is_unspecified()) return false;
     Entry* entry = find(interface, address);
     if (!entry) return true;  // nobody asked: nothing to contradict and nothing to learn
     switch (entry->state) {
-        case State::incomplete: settle(*entry, mac, now); return true;
+        case State::incomplete: break;
         case State::reachable:
         case State::probing:
+            if (entry->mac == mac && !confirms) return true;
             if (entry->mac != mac && (!overrides || now - entry->changed < change_hold)) return false;
-            settle(*entry, mac, now);
-            return true;
+            break;
         case State::failed:
-        case State::free: break;
+        case State::free: return true;
     }
+    settle(*entry, mac, now);
+    if (!confirms) entry->due = now;
     return true;
 }
 

@@ -9,8 +9,9 @@
 //                                +-- 3 questions, no answer --> failed <--------+      (failed: refused for 5 s)
 //
 // Whom to believe: an answer that nobody asked for teaches nothing. The address of a live entry may change, but not
-// twice within a second, and not by an advertisement that does not claim to override (RFC 4861 section 7.2.5). The
-// table is bounded; what does not fit is not reached, and what is idle longest gives way.
+// twice within a second, and not by an advertisement that does not claim to override (RFC 4861 section 7.2.5). Only
+// solicited advertisements and ARP keep an entry from growing old. The table is bounded; what does not fit is not
+// reached, and what is idle longest gives way.
 //
 // Answers reach one worker and are heard by all (exchange.hpp): each believes them by these same rules.
 #pragma once
@@ -71,9 +72,11 @@ public:
     /// the caller's.
     bool hold(uint8_t interface, const tcp::IpAddress& address, rte_mbuf* packet, const tcp::FourTuple& flow);
     /// Somebody says that `address` is at `mac`; `overrides`: also if it was elsewhere. False: it contradicts what is
-    /// known, too soon or without that claim, or is nobody's address; nothing was learned.
+    /// known, too soon or without that claim, or is nobody's address; nothing was learned. `confirms`: it shows that
+    /// the neighbour hears us (RFC 4861 section 7.3.1); otherwise what is known stays as old as it is, and what is new
+    /// is asked with its first use.
     bool learn(uint8_t interface, const tcp::IpAddress& address, const tcp::wire::MacAddress& mac, bool overrides,
-               tcp::Instant now);
+               tcp::Instant now, bool confirms = true);
     /// `address` says that it is still where it was.
     void confirm(uint8_t interface, const tcp::IpAddress& address, tcp::Instant now);
     /// Asks again, gives up, ages.

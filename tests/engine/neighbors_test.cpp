@@ -88,6 +88,34 @@ TEST_F(Cache, AConfirmationKeepsAnAddressThatIsKnownAndTeachesNoOther) {
     EXPECT_EQ(questions(), 0u) << "fresh again";
 }
 
+TEST_F(Cache, OnlyAnAnswerShowsThatTheNeighbourHearsUs) {  // RFC 4861 section 7.3.1
+    const auto peer = *tcp::IpAddress::parse("fe80::2");
+    const auto says_unasked = [&](const MacAddress& mac) {
+        EXPECT_TRUE(neighbors_.learn(0, peer, mac, true, now_, false));
+    };
+    const auto resolved = [&] { return neighbors_.resolve(0, peer, now_).mac; };
+    resolved();
+    questions();
+    says_unasked(peer_mac);  // it serves, but has to prove itself
+    EXPECT_EQ(resolved(), peer_mac);
+    ASSERT_EQ(neighbors_.questions().size(), 1u);
+    EXPECT_EQ(neighbors_.questions()[0].to, peer_mac);
+    says_unasked(peer_mac);
+    time_passes(1s);
+    EXPECT_EQ(questions(), 2u) << "still asked";
+    neighbors_.learn(0, peer, peer_mac, true, now_);
+    time_passes(59s);
+    resolved();
+    EXPECT_EQ(questions(), 0u);
+    says_unasked(peer_mac);
+    time_passes(1s);
+    resolved();
+    EXPECT_EQ(questions(), 1u) << "as old as if nothing had been said";
+    says_unasked(other_mac);
+    EXPECT_EQ(resolved(), other_mac);
+    EXPECT_EQ(questions(), 1u) << "moved, and asked there";
+}
+
 TEST_F(Cache, TheFamiliesDoNotMeet) {
     const auto v6 = *tcp::IpAddress::parse("fe80::c000:202");
     resolve(peer_v4);
