@@ -99,14 +99,14 @@ bool Stack::output_lost(Conn& c, Instant now, TxBatch& out, uint32_t& quota) {
     }
     while (c.has(ConnFlags::rto_recovery) && c.rtx.before(c.recover)) {
         const uint32_t ahead = c.rtx.since(c.snd.una);
+        const uint32_t left = c.rtx.before(data_end) ? data_end.since(c.rtx) : 0;
+        const uint32_t size = std::min({uint32_t{c.mss}, left, c.recover.since(c.rtx)});
         // The first segment always leaves, but into a closed window: that is probed.
-        if (ahead >= std::min(c.cwnd, c.snd_wnd) && (ahead > 0 || c.snd_wnd == 0)) {
+        if (ahead + std::max(size, 1u) > std::min(c.cwnd, c.snd_wnd) && (ahead > 0 || c.snd_wnd == 0)) {
             if (c.cwnd <= c.snd_wnd) c.set(ConnFlags::cwnd_limited);
             break;
         }
         if (!may_emit()) return false;
-        const uint32_t left = c.rtx.before(data_end) ? data_end.since(c.rtx) : 0;
-        const uint32_t size = std::min({uint32_t{c.mss}, left, c.recover.since(c.rtx)});
         c.rtx += emit(c, c.rtx, size, c.has(ConnFlags::fin_sent), now, out);
         --quota;
     }
