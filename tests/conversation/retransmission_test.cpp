@@ -320,7 +320,7 @@ TEST_F(Retransmission, ConnectionEndsAfterTheConfiguredRetransmissionsAndNotBefo
 }
 
 TEST_F(Retransmission, NumberOfRetransmissionsIsSettable) {
-    proves("K16 MUST-21");
+    proves("K16 MUST-20 MUST-21");
     starts_with(settings_with([](auto& s) { s.data_retries = 3; }));
     peer.connects();
     app.takes_events();
