@@ -80,7 +80,8 @@ TEST_P(NarrowPaths, ForgedMessagesAtAnyTimeCostNoByte) {
         const tcp::PathNotice notice{.kind = tcp::PathNotice::Kind::too_big,
                                      .flow = flow,
                                      .quoted_seq = info->snd_una.back(1) + static_cast<uint32_t>(random() % spread),
-                                     .mtu = mtus[random() % std::size(mtus)]};
+                                     .mtu = mtus[random() % std::size(mtus)],
+                                     .quoted_length = static_cast<uint32_t>(random() % 2'000)};
         for (int copies = random() % 3 == 0 ? 2 : 1; copies > 0; --copies) {
             believed += stack.notify(notice, simulation.now()) == tcp::Verdict::path_notice;
         }

@@ -402,7 +402,8 @@ protected:
         world.stack().notify({.kind = kinds[pick(std::size(kinds))],
                               .flow = peer.flow(),
                               .quoted_seq = peer.host_isn() + static_cast<uint32_t>(seq),
-                              .mtu = mtus[pick(std::size(mtus))]},
+                              .mtu = mtus[pick(std::size(mtus))],
+                              .quoted_length = static_cast<uint32_t>(pick(2'000))},
                              world.now());
         world.delivers({});
     }
