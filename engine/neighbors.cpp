@@ -25,10 +25,16 @@ Neighbors::Entry* Neighbors::find(uint8_t interface, const IpAddress& address) {
 // A free entry, or the settled one that has been idle longest. One that is being asked for does not give way, so a
 // flood of unreachable destinations cannot push out the questions in flight.
 Neighbors::Entry* Neighbors::make(uint8_t interface, const IpAddress& address, Instant now) {
+    // RFC 6583 section 7.1: who is known gives way only while questions hold less than half of the table, so that no
+    // number of them drives the gateway out.
+    uint32_t asking = 0;
+    for (uint32_t i = 0; i < in_use_; ++i) asking += entries_[i].state == State::incomplete;
+    const bool known_may_go = asking < entries_.size() / 2;
     Entry* chosen = nullptr;
     for (uint32_t i = 0; i < in_use_ && (!chosen || chosen->state != State::free); ++i) {
         Entry& entry = entries_[i];
-        if (entry.state == State::incomplete) continue;
+        const bool known = entry.state == State::reachable || entry.state == State::probing;
+        if (entry.state == State::incomplete || (known && !known_may_go)) continue;
         if (entry.state == State::free || !chosen || entry.used < chosen->used) chosen = &entry;
     }
     if ((!chosen || chosen->state != State::free) && in_use_ < entries_.size()) chosen = &entries_[in_use_++];

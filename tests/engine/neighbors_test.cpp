@@ -185,6 +185,16 @@ TEST_F(Cache, QuestionsInFlightDoNotGiveWay) {
     EXPECT_EQ(resolve(peer_v4 + 9).what, Lookup::unreachable);
 }
 
+TEST_F(Cache, WhoIsSpokenToIsNotDrivenOutByQuestions) {  // RFC 6583 section 7.1
+    resolve(peer_v4);
+    says(peer_v4, peer_mac);
+    for (uint32_t i = 1; i < 1'000; ++i) {
+        resolve(peer_v4 + i);
+        EXPECT_EQ(resolve(peer_v4).what, Lookup::known) << i;
+        time_passes(1ms);
+    }
+}
+
 TEST_F(Cache, AddressesWithoutNumberTakeNoMoreThanTheTableAndNobodysPlaceForLong) {
     // RFC 6583: a /64 has more addresses than any table.
     RecordProperty("row", "ATK-23");
