@@ -1,9 +1,5 @@
 #include "engine/exchange.hpp"
 
-#include <atomic>
-
-#include "engine/thread_sanitizer.hpp"
-
 namespace pollux::engine {
 
 using tcp::Counters;
@@ -11,18 +7,12 @@ using tcp::Tally;
 using tcp::Verdict;
 
 Exchange::Exchange(std::span<Waker* const> wakers) {
-    static std::atomic<uint32_t> number{0};  // names of rings are global
-    const std::string prefix = "exchange-" + std::to_string(number++) + "-";
     const auto workers = static_cast<uint32_t>(wakers.size());
     for (uint32_t from = 0; from < workers; ++from) {
         for (uint32_t to = 0; to < workers; ++to) {
-            const std::string pair = std::to_string(from) + "-" + std::to_string(to);
             const bool self = from == to;
-            packets_.push_back(
-                self ? nullptr
-                     : std::make_unique<Channel<rte_mbuf*>>(prefix + "p" + pair, ring_packets, SOCKET_ID_ANY));
-            news_.push_back(
-                self ? nullptr : std::make_unique<Channel<LinkNews>>(prefix + "n" + pair, ring_news, SOCKET_ID_ANY));
+            packets_.push_back(self ? nullptr : std::make_unique<Channel<rte_mbuf*>>(ring_packets));
+            news_.push_back(self ? nullptr : std::make_unique<Channel<LinkNews>>(ring_news));
         }
     }
     for (uint32_t worker = 0; worker < workers; ++worker) {

@@ -11,7 +11,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
-#include <string>
+#include <stdexcept>
 #include <vector>
 
 #include "engine/dpdk.hpp"
@@ -21,6 +21,7 @@
 #include "tcp/counters.hpp"
 #include "tcp/wire/mac_address.hpp"
 
+#include <rte_malloc.h>
 #include <rte_ring.h>
 #include <rte_ring_elem.h>
 
@@ -42,7 +43,7 @@ struct LinkNews {
 };
 
 struct FreeRing {
-    void operator()(rte_ring* ring) const { rte_ring_free(ring); }
+    void operator()(rte_ring* ring) const { rte_free(ring); }
 };
 
 /// A ring of values between two threads. `T` is copied bytewise.
@@ -51,11 +52,14 @@ class Channel {
     static_assert(std::is_trivially_copyable_v<T> && sizeof(T) % 4 == 0);
 
 public:
-    /// `capacity`: at least so many. Throws one sentence.
-    Channel(const std::string& name, uint32_t capacity, int socket)
-        : ring_(rte_ring_create_elem(name.c_str(), sizeof(T), capacity, socket,
-                                     RING_F_SP_ENQ | RING_F_SC_DEQ | RING_F_EXACT_SZ)) {
-        if (!ring_) throw std::runtime_error("no memory for the ring " + name + " between two workers");
+    /// `capacity`: exactly so many. Throws one sentence.
+    explicit Channel(uint32_t capacity) {
+        // Not rte_ring_create(), which takes a memory zone for each: there are 2560, and rings grow with the square
+        // of the workers.
+        const ssize_t size = rte_ring_get_memsize_elem(sizeof(T), rte_align32pow2(capacity + 1));
+        ring_.reset(static_cast<rte_ring*>(rte_zmalloc("exchange", static_cast<size_t>(size), RTE_CACHE_LINE_SIZE)));
+        if (!ring_) throw std::runtime_error("no memory for the rings between workers: raise eal.memory");
+        rte_ring_init(ring_.get(), "exchange", capacity, RING_F_SP_ENQ | RING_F_SC_DEQ | RING_F_EXACT_SZ);
     }
 
     /// How many of `values` fitted, from the front.

@@ -241,6 +241,13 @@ TEST(HandingOver, PacketsOnTheirWayAtTheEndGoBackToTheirPools) {
     }
 }
 
+TEST(HandingOver, FortyWorkersFindRoomForTheirRings) {
+    std::vector<engine::Waker> wakers(40);
+    std::vector<engine::Waker*> pointers;
+    for (engine::Waker& waker : wakers) pointers.push_back(&waker);
+    const engine::Exchange exchange{pointers};
+}
+
 // ---- News of the link.
 // ------------------------------------------------------------------------------------------------
 
