@@ -50,7 +50,7 @@ uint32_t Ownership::owner_by_device(const tcp::FourTuple& flow, uint32_t receive
 
 bool Ownership::is_trusted_driver(std::string_view driver) {
     constexpr std::array<std::string_view, 6> trusted{"net_i40e",  "net_ice",  "net_iavf",
-                                                      "net_ixgbe", "net_mlx5", "net_bnxt"};
+                                                      "net_ixgbe", "mlx5_pci", "net_bnxt"};
     return std::find(trusted.begin(), trusted.end(), driver) != trusted.end();
 }
 

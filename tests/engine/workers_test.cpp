@@ -61,6 +61,13 @@ TEST(OwnershipOfFlows, OneWorkerOwnsEverythingUncomputed) {
     EXPECT_EQ(Ownership{}.owner_of(peer_flow(), 0), 0u);
 }
 
+TEST(OwnershipOfFlows, DriversAreKnownByTheNamesThatDpdkGivesThem) {
+    for (const char* driver : {"net_i40e", "net_ice", "net_iavf", "net_ixgbe", "mlx5_pci", "net_bnxt"})
+        EXPECT_TRUE(Ownership::is_trusted_driver(driver)) << driver;
+    for (const char* driver : {"net_tap", "net_ring", "net_virtio", ""})
+        EXPECT_FALSE(Ownership::is_trusted_driver(driver)) << driver;
+}
+
 /// The verification suite that Microsoft publishes with the hash: key, and tuples with their hash values.
 constexpr std::array<uint8_t, 40> published_key{0x6d, 0x5a, 0x56, 0xda, 0x25, 0x5b, 0x0e, 0xc2, 0x41, 0x67,
                                                 0x25, 0x3d, 0x43, 0xa3, 0x8f, 0xb0, 0xd0, 0xca, 0x2b, 0xcb,
