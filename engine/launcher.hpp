@@ -9,6 +9,7 @@
 // ends at once. An exception of any worker ends all of them and comes out of run().
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <exception>
@@ -77,7 +78,8 @@ struct Options {
     std::function<void()> on_started;
     std::function<void(const Status<App>&)> on_status;
     std::chrono::milliseconds interval{1000};
-    /// What works but should be known ("no huge pages ..."); on the calling thread, during start-up.
+    /// What works but should be known: "no huge pages ...", on the calling thread, during start-up; an address that
+    /// another station has, on the housekeeper's thread.
     std::function<void(const std::string&)> on_notice;
 };
 
@@ -154,8 +156,10 @@ private:
         Drain drain{settings_.engine.drain_timeout};
         tcp::Instant publish_at{};
         const auto publish = [&] {
-            // Those that egress keeps ready come and go with the turn.
-            const uint64_t packets = rte_mempool_in_use_count(&machine_.pool(index)) - worker.egress().ready();
+            // Those that egress keeps ready come and go with the turn. Other workers may be giving packets back, so
+            // the pool's count is near, no more.
+            const uint64_t used = rte_mempool_in_use_count(&machine_.pool(index)), ready = worker.egress().ready();
+            const uint64_t packets = used - std::min(used, ready);
             published_[index].write({counters, stack.pool_use(), packets, worker.addresses().duplicates(),
                                      worker.look_for_peers(), ReportOf<App>::of(app)});
         };
