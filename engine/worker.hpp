@@ -187,6 +187,7 @@ private:
 
     size_t receive_handed_over(std::span<rte_mbuf*> room, tcp::Instant now) {
         side_->flush(counters_);
+        if (!side_->waiting()) return 0;
         side_->hear([&](const LinkNews& news) { ingress_.hear(news, interfaces_, now); });
         const auto burst = room.first(receive_burst * interfaces_.size());
         const size_t arrived = side_->take(burst);
