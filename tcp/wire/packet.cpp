@@ -13,9 +13,13 @@ constexpr size_t max_length = 65535;  // of an IPv4 packet, of an IPv6 payload
 constexpr Segment blank_v4{.flow = {IpAddress::from_v4(0), IpAddress::from_v4(0)}};
 constexpr Segment blank_v6{};
 
-// Of a tuple whose addresses are of one family.
-size_t ip_header_size(const Segment& segment) noexcept {
-    return segment.flow.local_addr.is_v4() ? Ipv4Header::min_size : Ipv6Header::fixed_size;
+// IpAddress::is_v4() in one test: here it stands before every packet.
+constexpr bool is_v4(const IpAddress& address) noexcept {
+    return (address.words[0] | address.words[1] | (address.words[2] ^ 0x0000'ffff)) == 0;
+}
+
+size_t headers_size(const Segment& segment, bool v4) noexcept {
+    return (v4 ? Ipv4Header::min_size : Ipv6Header::fixed_size) + TcpHeader::min_size + options_size(segment);
 }
 
 // Writes the fixed part of the TCP header (RFC 9293 section 3.1) but for the checksum, and returns its sum. Reserved
@@ -31,10 +35,10 @@ uint64_t write_tcp_fixed(std::byte* out, const Segment& segment, size_t header_s
     return uint64_t{ports} + segment.seq.raw() + segment.ack.raw() + control;
 }
 
-EmitStatus check_emit(const Segment& segment, size_t packet_size, size_t room) noexcept {
-    const bool is_v4 = segment.flow.local_addr.is_v4();
-    if (is_v4 != segment.flow.remote_addr.is_v4()) return EmitStatus::mixed_families;
-    const size_t longest = is_v4 ? max_length : max_length + Ipv6Header::fixed_size;
+// `v4`: whether our address is.
+EmitStatus check_emit(const Segment& segment, bool v4, size_t packet_size, size_t room) noexcept {
+    if (v4 != is_v4(segment.flow.remote_addr)) return EmitStatus::mixed_families;
+    const size_t longest = v4 ? max_length : max_length + Ipv6Header::fixed_size;
     if (packet_size > longest) return EmitStatus::too_long;
     return packet_size <= room ? EmitStatus::ok : EmitStatus::no_room;
 }
@@ -86,17 +90,17 @@ void write_headers_v4(const Segment& segment, size_t payload_size, uint64_t payl
               out + Ipv6Header::fixed_size, mode);
 }
 
-void write_headers(const Segment& segment, size_t payload_size, uint64_t payload_sum, std::byte* out,
+void write_headers(const Segment& segment, bool v4, size_t payload_size, uint64_t payload_sum, std::byte* out,
                    ChecksumMode mode) noexcept {
-    if (segment.flow.local_addr.is_v4()) return write_headers_v4(segment, payload_size, payload_sum, out, mode);
+    if (v4) return write_headers_v4(segment, payload_size, payload_sum, out, mode);
     write_headers_v6(segment, payload_size, payload_sum, out, mode);
 }
 
 // What both families share: the TCP behind a checked IP header, whose addresses sum up to `addresses`. `blank` holds
-// the family's part of the tuple; the addresses are still to be filled in.
-template <class Header>
+// the family's part of the tuple; `fill` puts the addresses in.
+template <class Header, class Fill>
 [[gnu::always_inline]] inline ParseResult tcp_into(const Header& ip, uint64_t addresses, uint8_t ttl,
-                                                   const Segment& blank, ChecksumTrust trust,
+                                                   const Segment& blank, Fill&& fill, ChecksumTrust trust,
                                                    Segment& segment) noexcept {
     const auto bytes = ip.payload();
     const auto tcp = TcpHeader::parse(bytes);
@@ -108,6 +112,7 @@ template <class Header>
     // A copy of a constant, then single fields: a temporary Segment or tuple would be written in narrow stores and
     // read back in wide loads, which stalls.
     segment = blank;
+    fill();
     segment.flow.local_port = tcp->destination_port();
     segment.flow.remote_port = tcp->source_port();
     segment.seq = tcp->seq();
@@ -162,11 +167,12 @@ ParseResult parse_into(const Ipv4Header& ip, ChecksumTrust trust, Segment& segme
     }
     if (ip.protocol() != IpProtocol::tcp) return ParseResult::not_tcp;
 
-    const uint64_t addresses = uint64_t{ip.source_v4()} + ip.destination_v4();
-    const ParseResult result = tcp_into(ip, addresses, ip.ttl(), blank_v4, trust, segment);
-    segment.flow.local_addr.words[3] = ip.destination_v4();
-    segment.flow.remote_addr.words[3] = ip.source_v4();
-    return result;
+    const uint32_t source = ip.source_v4(), destination = ip.destination_v4();
+    const auto fill = [&] {
+        segment.flow.local_addr.words[3] = destination;
+        segment.flow.remote_addr.words[3] = source;
+    };
+    return tcp_into(ip, uint64_t{source} + destination, ip.ttl(), blank_v4, fill, trust, segment);
 }
 
 ParseResult parse_into(const Ipv6Header& ip, ChecksumTrust trust, Segment& segment) noexcept {
@@ -181,10 +187,11 @@ ParseResult parse_into(const Ipv6Header& ip, ChecksumTrust trust, Segment& segme
     if (ip.protocol() != IpProtocol::tcp) return ParseResult::not_tcp;
 
     const uint64_t addresses = address_sum(source) + address_sum(destination);
-    const ParseResult result = tcp_into(ip, addresses, ip.hop_limit(), blank_v6, trust, segment);
-    segment.flow.local_addr = destination;
-    segment.flow.remote_addr = source;
-    return result;
+    const auto fill = [&] {
+        segment.flow.local_addr = destination;
+        segment.flow.remote_addr = source;
+    };
+    return tcp_into(ip, addresses, ip.hop_limit(), blank_v6, fill, trust, segment);
 }
 
 [[gnu::noinline]] static ParseResult parse_v6_into(std::span<const std::byte> ip_packet, ChecksumTrust trust,
@@ -205,15 +212,14 @@ ParsedPacket parse(std::span<const std::byte> ip_packet, ChecksumTrust trust) no
     return packet;
 }
 
-size_t headers_size(const Segment& segment) noexcept {
-    return ip_header_size(segment) + TcpHeader::min_size + options_size(segment);
-}
+size_t headers_size(const Segment& segment) noexcept { return headers_size(segment, is_v4(segment.flow.local_addr)); }
 
 Emitted emit(const Segment& segment, Pieces pieces, std::span<std::byte> out, ChecksumMode mode) noexcept {
     size_t payload_size = 0;
     for (const auto piece : pieces) payload_size += piece.size();
-    const size_t headers = headers_size(segment);
-    const EmitStatus status = check_emit(segment, headers + payload_size, out.size());
+    const bool v4 = is_v4(segment.flow.local_addr);
+    const size_t headers = headers_size(segment, v4);
+    const EmitStatus status = check_emit(segment, v4, headers + payload_size, out.size());
     if (status != EmitStatus::ok) return {0, status};
 
     ChecksumSum payload_sum;
@@ -227,7 +233,7 @@ Emitted emit(const Segment& segment, Pieces pieces, std::span<std::byte> out, Ch
         }
         at += piece.size();
     }
-    write_headers(segment, payload_size, payload_sum.sum(), out.data(), mode);
+    write_headers(segment, v4, payload_size, payload_sum.sum(), out.data(), mode);
     return {headers + payload_size, EmitStatus::ok};
 }
 
@@ -237,11 +243,12 @@ Emitted emit(const Segment& segment, std::span<std::byte> out, ChecksumMode mode
 
 Emitted emit_headers(const Segment& segment, size_t payload_size, uint64_t payload_sum, std::span<std::byte> out,
                      ChecksumMode mode) noexcept {
-    const size_t headers = headers_size(segment);
-    EmitStatus status = check_emit(segment, headers + payload_size, SIZE_MAX);
+    const bool v4 = is_v4(segment.flow.local_addr);
+    const size_t headers = headers_size(segment, v4);
+    EmitStatus status = check_emit(segment, v4, headers + payload_size, SIZE_MAX);
     if (status == EmitStatus::ok && headers > out.size()) status = EmitStatus::no_room;
     if (status != EmitStatus::ok) return {0, status};
-    write_headers(segment, payload_size, payload_sum, out.data(), mode);
+    write_headers(segment, v4, payload_size, payload_sum, out.data(), mode);
     return {headers, EmitStatus::ok};
 }
 
