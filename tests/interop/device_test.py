@@ -141,17 +141,17 @@ class Memif(junit.Case):
     def serves_by_two(self, build, requests):
         with MemifServer(build, example("memif.toml", core=1, workers=2), ["--status"]) as server:
             for options in (), ("--connection-per-request",):
-                before = self.of_each_worker(server, "opened")
+                # On kept connections the bytes say little: the client polls on the core of worker 1, which has its turn some
+                # thirty times a second while worker 0 keeps the client busy. One request a connection makes it wait for both.
+                names = ("opened", "payload_bytes_received") if options else ("opened",)
+                before = [self.of_each_worker(server, name) for name in names]
                 answered, said = self.client(server, "--queues", "2", "--requests", str(requests), *options)
                 self.assertEqual(answered, requests)
                 print(f"         two workers, {build} {' '.join(options)}: {said}", flush=True)
-                # Connections, not bytes: the client polls on the core of worker 1, which has its turn a few times a second
-                # as long as worker 0 keeps the client busy. With a connection for each request the client waits for both.
-                shares = [now - then for now, then in zip(self.of_each_worker(server, "opened"), before)]
-                self.assertTrue(all(share > sum(shares) / 8 for share in shares), shares)
+                for name, then in zip(names, before):
+                    shares = [now - was for now, was in zip(self.of_each_worker(server, name), then)]
+                    self.assertTrue(all(share > sum(shares) / 8 for share in shares), (name, shares))
                 requests //= 5
-            received = self.of_each_worker(server, "payload_bytes_received")
-            self.assertTrue(all(received), received)
             handed_over = sum(self.of_each_worker(server, "handed_over"))
             self.assertGreater(handed_over, 0)
             self.assertEqual(sum(self.of_each_worker(server, "taken_over")), handed_over)
