@@ -75,8 +75,10 @@ class Demo(junit.Case):
 
     def setUp(self):
         self.before = traces()
+        # A shell that runs us in its background has had us ignore SIGINT, which children inherit.
         self.demo = subprocess.Popen([harness.source / "scripts/demo.sh"], stdin=subprocess.DEVNULL, text=True,
-                                     stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
+                                     stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+                                     preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
         self.addCleanup(self.end)
         self.namespace = f"pollux-demo-{self.demo.pid}"
         self.said = []
@@ -95,8 +97,9 @@ class Demo(junit.Case):
         self.fail(f"demo.sh never said {words!r}:\n{''.join(self.said)}")
 
     def ends_without_a_trace(self, status):
+        ended = self.demo.wait(60)
         self.said.append(self.demo.stdout.read())
-        self.assertEqual(self.demo.wait(30), status, "".join(self.said))
+        self.assertEqual(ended, status, "".join(self.said))
         self.assertEqual(traces() - self.before, set())
 
     def test_interrupt_while_it_is_up(self):
