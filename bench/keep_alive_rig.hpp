@@ -30,6 +30,8 @@ inline constexpr uint32_t client_v4 = 0x0a63'0100;  // and up: 50,000 connection
 inline constexpr MacAddress server_mac{{2, 0, 0, 0, 0, 1}}, client_mac{{2, 0, 0, 0, 0, 2}};
 inline constexpr size_t ip_at = 14, tcp_at = ip_at + 20, options_at = tcp_at + 20, payload_at = options_at + 12;
 
+inline constexpr tcp::Secrets secrets{{1, 2}, {3, 4}, {5, 6}, 7};
+
 inline tcp::StackSettings stack_settings(uint32_t connections, uint64_t wall_us) {
     tcp::StackSettings settings;
     settings.capacity.connections = connections + 64;
@@ -64,7 +66,7 @@ public:
     Server(uint32_t connections, size_t body_size, rte_mempool& pool, Queue queue,
            std::span<const engine::Interface> interfaces, const engine::Clock& clock,
            const engine::Crossing& crossing = {})
-        : stack_(stack_settings(connections, clock.wall_at_zero_us()), {{1, 2}, {3, 4}, {5, 6}, 7}, counters),
+        : stack_(stack_settings(connections, clock.wall_at_zero_us()), secrets, counters),
           app_(stack_, routes(body_size), http_settings(clock)),
           worker_({queue}, interfaces, stack_, app_, counters, pool, quiet(crossing)) {
         if (!stack_.listen({{}, 80})) throw std::runtime_error("cannot listen");

@@ -153,7 +153,7 @@ void BM_Workers(benchmark::State& state) {
         for (uint32_t i = 0; i < workers; ++i) made.push_back(std::make_unique<Wire>());
         return made;
     }();
-    const std::vector<engine::Ownership> software{engine::Ownership::software(workers, {11, 22})};
+    const std::vector<engine::Ownership> software{engine::Ownership::software(workers, bench::secrets.table)};
     const std::vector<engine::Ownership> believed{engine::Ownership::device(workers, {}, {})};
     std::vector<std::unique_ptr<engine::Waker>> wakers;
     std::vector<engine::Waker*> waker_pointers;

@@ -45,7 +45,8 @@ Ingress::Ingress(Paths& paths, Neighbors& neighbors, LocalAddresses& addresses, 
       crossing_(crossing),
       echo_limit_(icmp.replies_per_second, icmp.seed),
       ttl_(icmp.ttl),
-      segments_(capacity) {
+      segments_(capacity),
+      hashes_(crossing.side ? capacity : 0) {
     notices_.reserve(capacity);
 }
 
@@ -95,12 +96,6 @@ bool Ingress::learn(const LinkNews& news, bool is_answer, Instant now) {
     if (!neighbors_.learn(news.interface, news.address, news.mac, news.overrides, now, news.confirms)) return false;
     if (is_answer && crossing_.side) crossing_.side->tell(news, counters_);
     return true;
-}
-
-bool Ingress::is_anothers(const tcp::FourTuple& flow, const Interface& interface, uint32_t& owner) const {
-    const uint32_t self = crossing_.side->worker();
-    owner = crossing_.owners[interface.index].owner_of(flow, self);
-    return owner != self;
 }
 
 Ingress::End Ingress::frame_arrives(rte_mbuf& packet, const Interface& interface, Instant now) {
@@ -168,15 +163,18 @@ Ingress::End Ingress::ipv4_arrives(rte_mbuf& packet, const EthernetFrame& frame,
     if (ip->is_fragment()) return count(Verdict::fragment);
     if (ip->protocol() == IpProtocol::icmp) return icmp_arrives(packet, frame, *ip, interface, now);
 
-    if (may_be_anothers(interface) && ip->protocol() == IpProtocol::tcp && ip->payload().size() >= ports_size) {
-        uint32_t owner = 0;
-        const auto flow = flow_of(ip->destination(), ip->source(), ip->payload());
-        if (is_anothers(flow, interface, owner)) return hand_over(packet, interface, owner);
+    uint64_t flow_hash = 0;
+    if (may_be_anothers(interface, ip->protocol(), ip->payload().size())) {
+        const Ownership& ownership = crossing_.owners[interface.index];
+        flow_hash = ownership.hash_of(flow_of(ip->destination(), ip->source(), ip->payload()));
+        const uint32_t owner = ownership.owner_of_hash(flow_hash);
+        if (owner != crossing_.side->worker()) return hand_over(packet, interface, owner);
     }
     tcp::Segment& segment = segments_[segment_count_];
     const ParseResult result = tcp::wire::parse_into(*ip, trust | ChecksumTrust::ip_verified, segment);
     if (result != ParseResult::ok) return count(verdict_of(result));
     segment.path = paths_.intern(interface, frame.vlan_id(), frame.source());
+    if (!hashes_.empty()) hashes_[segment_count_] = flow_hash;
     return End::segment;
 }
 
@@ -209,9 +207,10 @@ Ingress::End Ingress::notice_arrives(rte_mbuf& packet, const Interface& interfac
                                      const std::optional<PathNotice>& notice) {
     // The quoted packet was ours if it came from where this one goes.
     if (!notice || notice->flow.local_addr != destination) return count(Verdict::icmp_ignored);
-    uint32_t owner = 0;
-    if (crossing_.side && !handed_over_ && is_anothers(notice->flow, interface, owner)) {
-        return hand_over(packet, interface, owner);
+    if (crossing_.side && !handed_over_) {
+        const uint32_t self = crossing_.side->worker();
+        const uint32_t owner = crossing_.owners[interface.index].owner_of(notice->flow, self);
+        if (owner != self) return hand_over(packet, interface, owner);
     }
     if (notices_.size() == notices_.capacity()) return count(Verdict::icmp_ignored);
     notices_.push_back(*notice);

@@ -71,6 +71,8 @@ public:
     void hear(const LinkNews& news, std::span<const Interface> interfaces, tcp::Instant now);
 
     std::span<const tcp::Segment> segments() const { return {segments_.data(), segment_count_}; }
+    /// Of each segment's flow, 0 where it has not been computed; empty if none ever is.
+    std::span<const uint64_t> hashes() const { return {hashes_.data(), hashes_.empty() ? 0 : segment_count_}; }
     std::span<const tcp::PathNotice> notices() const { return notices_; }
 
 private:
@@ -101,10 +103,12 @@ private:
     void object(const Interface& interface, const tcp::IpAddress& address, const tcp::wire::MacAddress& by);
 
     bool learn(const LinkNews& news, bool is_answer, tcp::Instant now);
-    bool is_anothers(const tcp::FourTuple& flow, const Interface& interface, uint32_t& owner) const;
-    bool may_be_anothers(const Interface& interface) const {
-        return crossing_.side && !handed_over_ && crossing_.owners[interface.index].must_be_computed();
+    /// Whether the owner of a TCP packet with this payload must be computed before anything else.
+    bool may_be_anothers(const Interface& interface, tcp::wire::IpProtocol protocol, size_t payload_size) const {
+        return crossing_.side && !handed_over_ && crossing_.owners[interface.index].must_be_computed() &&
+               protocol == tcp::wire::IpProtocol::tcp && payload_size >= ports_size;
     }
+    static constexpr size_t ports_size = 4;  // what the tuple needs of a TCP header
     End hand_over(rte_mbuf& packet, const Interface& interface, uint32_t owner) {
         crossing_.side->give(packet, interface.index, owner);
         return End::gone;
@@ -125,6 +129,7 @@ private:
     tcp::RateLimit echo_limit_;
     uint8_t ttl_;
     std::vector<tcp::Segment> segments_;
+    std::vector<uint64_t> hashes_;  // with other workers only
     std::vector<tcp::PathNotice> notices_;
     uint32_t segment_count_ = 0;
 };

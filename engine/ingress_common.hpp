@@ -52,8 +52,6 @@ inline void return_frame(std::span<std::byte> bytes, const Interface& interface)
     std::memcpy(bytes.data() + 6, interface.mac.octets.data(), 6);
 }
 
-inline constexpr size_t ports_size = 4;  // what the tuple needs of a TCP header
-
 /// The tuple that a packet from `remote` to us names at the front of its TCP header.
 inline tcp::FourTuple flow_of(const tcp::IpAddress& local, const tcp::IpAddress& remote,
                               std::span<const std::byte> ports) {

@@ -65,15 +65,18 @@ Ingress::End Ingress::ipv6_arrives(rte_mbuf& packet, const EthernetFrame& frame,
     }
     if (ip->protocol() == IpProtocol::icmpv6) return icmpv6_arrives(packet, frame, *ip, interface, now);
 
-    if (may_be_anothers(interface) && ip->protocol() == IpProtocol::tcp && ip->payload().size() >= ports_size) {
-        uint32_t owner = 0;
-        const auto flow = flow_of(destination, source, ip->payload());
-        if (is_anothers(flow, interface, owner)) return hand_over(packet, interface, owner);
+    uint64_t flow_hash = 0;
+    if (may_be_anothers(interface, ip->protocol(), ip->payload().size())) {
+        const Ownership& ownership = crossing_.owners[interface.index];
+        flow_hash = ownership.hash_of(flow_of(destination, source, ip->payload()));
+        const uint32_t owner = ownership.owner_of_hash(flow_hash);
+        if (owner != crossing_.side->worker()) return hand_over(packet, interface, owner);
     }
     tcp::Segment& segment = segments_[segment_count_];
     const ParseResult result = tcp::wire::parse_into(*ip, trust_of(packet), segment);
     if (result != ParseResult::ok) return count(verdict_of(result));
     segment.path = paths_.intern(interface, frame.vlan_id(), frame.source());
+    if (!hashes_.empty()) hashes_[segment_count_] = flow_hash;
     return End::segment;
 }
 

@@ -149,10 +149,8 @@ void Machine::make_ports(const std::function<void(const std::string&)>& on_notic
 }
 
 void Machine::make_exchange() {
-    tcp::SipKey key;  // nobody outside chooses which worker gets a flow
-    fill_random(&key.k0, sizeof key.k0);
-    fill_random(&key.k1, sizeof key.k1);
-    for (const auto& port : ports_) owners_.push_back(port->ownership(key));
+    // The tables' key: a flow is hashed once, and nobody outside chooses which worker gets it.
+    for (const auto& port : ports_) owners_.push_back(port->ownership(secrets_.table));
     std::vector<Waker*> wakers;
     for (uint32_t i = 0; i < workers(); ++i) {
         wakers_.push_back(std::make_unique<Waker>());

@@ -30,6 +30,7 @@ public:
 
     /// One worker owns everything.
     Ownership() = default;
+    /// `key`: that of the workers' connection tables, so that a packet's flow is hashed once for both.
     static Ownership software(uint32_t workers, const tcp::SipKey& key);
     /// `key`: 40 bytes or more of the device's hash key. `table`: the queue of each hash value modulo its size. With
     /// either empty the device's hash is not known, and what needs it stays where it came in.
@@ -42,10 +43,14 @@ public:
 
     /// The owner of `flow`, seen from our side. `receiver`: who has it now, the answer if nobody can tell.
     uint32_t owner_of(const tcp::FourTuple& flow, uint32_t receiver) const {
-        if (kind_ == Kind::software) {
-            return static_cast<uint32_t>((tcp::siphash_1_3(key_, flow) >> 32) * workers_ >> 32);
-        }
+        if (kind_ == Kind::software) return owner_of_hash(hash_of(flow));
         return kind_ == Kind::single ? 0 : owner_by_device(flow, receiver);
+    }
+    /// The two steps of owner_of() where owners are computed. The hash is also what finds the flow in its owner's
+    /// connection table, which reads other bits of it (flow_table.hpp): owner and place say nothing about each other.
+    uint64_t hash_of(const tcp::FourTuple& flow) const { return tcp::siphash_1_3(key_, flow); }
+    uint32_t owner_of_hash(uint64_t hash) const {
+        return static_cast<uint32_t>((hash >> 32 & 0xffff) * workers_ >> 16);
     }
 
     /// Whether packets of this driver come to the queue of their whole tuple, as its documentation says.

@@ -55,7 +55,7 @@ public:
     uint16_t rx_descriptors() const { return rx_descriptors_; }
     uint16_t tx_descriptors() const { return tx_descriptors_; }
     bool verifies_checksums() const { return verifies_; }
-    /// How its packets find the worker that owns their flow. `key`: of the software's function, equal for all ports.
+    /// How its packets find the worker that owns their flow. `key`: of the workers' connection tables.
     Ownership ownership(const tcp::SipKey& key) const;
     Ownership::Kind ownership_kind() const;
     const std::string& driver() const { return driver_; }

@@ -91,7 +91,7 @@ public:
         advance_addresses(now);
 
         const std::span<rte_mbuf*> received = receive(now);
-        if (!ingress_.segments().empty()) stack_.input(ingress_.segments(), now, out_);
+        if (!ingress_.segments().empty()) stack_.input(ingress_.segments(), ingress_.hashes(), now, out_);
         for (const tcp::PathNotice& notice : ingress_.notices()) counters_.add(stack_.notify(notice, now));
 
         const bool timers_left = stack_.advance_timers(now, timer_budget);

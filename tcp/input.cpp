@@ -2,6 +2,7 @@
 // where those place them. One function per numbered step; the fifth is in ack.cpp, the seventh and eighth in
 // text.cpp, LISTEN and SYN-RECEIVED in handshake.cpp, TIME-WAIT in time_wait.cpp.
 #include <array>
+#include <cassert>
 
 #include "tcp/stack.hpp"
 
@@ -23,12 +24,14 @@ bool timestamp_is_older(uint32_t value, uint32_t than) { return static_cast<int3
 
 }  // namespace
 
-void Stack::input(std::span<const Segment> burst, Instant now, TxBatch& out, Verdict* results) {
+void Stack::input(std::span<const Segment> burst, std::span<const uint64_t> known, Instant now, TxBatch& out,
+                  Verdict* results) {
     std::array<uint64_t, burst_pass> hashes;
     while (!burst.empty()) {
         const auto part = burst.first(std::min(burst.size(), burst_pass));
         for (size_t i = 0; i < part.size(); ++i) {
-            hashes[i] = hash(part[i].flow);
+            hashes[i] = known.empty() || known[i] == 0 ? hash(part[i].flow) : known[i];
+            assert(hashes[i] == hash(part[i].flow));
             table_.prefetch(hashes[i]);
         }
         for (size_t i = 0; i < part.size(); ++i) prefetch(table_.first_candidate(hashes[i]));
@@ -37,6 +40,7 @@ void Stack::input(std::span<const Segment> burst, Instant now, TxBatch& out, Ver
             if (results != nullptr) *results++ = verdict;
         }
         burst = burst.subspan(part.size());
+        known = known.empty() ? known : known.subspan(part.size());
     }
 }
 

@@ -127,8 +127,13 @@ public:
 
     // ---- The turn. --------------------------------------------------------------------------------------------
     /// A burst in order of arrival: hashes and prefetches all, then looks all up, then processes each.
-    /// `results` is null or has one place per segment.
-    void input(std::span<const Segment> burst, Instant now, TxBatch& out, Verdict* results = nullptr);
+    /// `known`: what somebody has computed already, siphash_1_3(Secrets::table, flow) of each segment, or 0; empty if
+    /// nobody has. `results` is null or has one place per segment.
+    void input(std::span<const Segment> burst, std::span<const uint64_t> known, Instant now, TxBatch& out,
+               Verdict* results = nullptr);
+    void input(std::span<const Segment> burst, Instant now, TxBatch& out, Verdict* results = nullptr) {
+        input(burst, {}, now, out, results);
+    }
     Verdict input(const Segment& segment, Instant now, TxBatch& out);
     /// Acts on an ICMP error or a neighbour failure.
     Verdict notify(const PathNotice& notice, Instant now);

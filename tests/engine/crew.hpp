@@ -76,7 +76,7 @@ public:
         settings_.mac = our_mac;
         port_ = std::make_unique<engine::Port>(settings_, 0, pool_pointers_);
         interfaces_ = {port_->interface()};
-        owners_ = {port_->ownership({11, 22})};
+        owners_ = {port_->ownership(test_secrets().table)};
         std::vector<engine::Waker*> wakers;
         for (uint32_t i = 0; i < workers; ++i) {
             wakers_.push_back(std::make_unique<engine::Waker>());

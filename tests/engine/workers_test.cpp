@@ -55,6 +55,20 @@ TEST(OwnershipOfFlows, NobodyWithoutTheKeyCanAimAtAWorker) {
     EXPECT_NEAR(same, 500, 100);
 }
 
+TEST(OwnershipOfFlows, TheOwnerSaysNothingAboutThePlaceInItsTable) {
+    const auto ownership = Ownership::software(4, {1, 2});
+    int flows = 0, low = 0, high_tag = 0;  // of one owner: bits that the table reads (flow_table.hpp)
+    for (uint16_t port = 0; port < 16'000; ++port) {
+        const uint64_t hash = ownership.hash_of(peer_flow(port));
+        if (ownership.owner_of_hash(hash) != 3) continue;
+        ++flows;
+        low += (hash & 0xffff'ffff) < 0x8000'0000;
+        high_tag += hash >> 63 == 1;
+    }
+    EXPECT_NEAR(low, flows / 2, flows / 10);
+    EXPECT_NEAR(high_tag, flows / 2, flows / 10);
+}
+
 TEST(OwnershipOfFlows, OneWorkerOwnsEverythingUncomputed) {
     EXPECT_EQ(Ownership::software(1, {1, 2}).kind(), Ownership::Kind::single);
     EXPECT_EQ(Ownership::device(1, {}, {}).kind(), Ownership::Kind::single);
