@@ -162,6 +162,9 @@ void check(const Settings& settings, const std::string& file) {
     if (settings.tcp.initial_rto > settings.tcp.max_rto)
         complain(settings.tcp_source, "tcp.initial_rto = " + in_quotes(to_string(settings.tcp.initial_rto)),
                  "at most tcp.max_rto = " + in_quotes(to_string(settings.tcp.max_rto)));
+    if (settings.tcp.first_local_port > settings.tcp.last_local_port)
+        complain(settings.tcp_source, "tcp.first_local_port = " + std::to_string(settings.tcp.first_local_port),
+                 "at most tcp.last_local_port = " + std::to_string(settings.tcp.last_local_port));
     for (const Route& route : settings.routes) check_route(route, settings.routes);
 }
 

@@ -56,15 +56,24 @@ void describe(Io& io, tcp::StackSettings& tcp) {
     io.flag("sack", tcp.sack);
     io.flag("timestamps", tcp.timestamps);
     io.text("receive_buffer", tcp.receive_buffer, size(2 << 10, 1 << 30));
+    io.text("receive_buffer_max", tcp.receive_buffer_max, size(0, 1 << 30));
     io.text("ack_delay", tcp.ack_delay, duration(0ms, 499ms));  // RFC 9293 MUST-40: below 0.5 s
     io.count("reassembly_ranges", tcp.reassembly_ranges, 1, 4'096);
     io.text("initial_rto", tcp.initial_rto, duration(100ms, 60s));
     io.text("min_rto_variance", tcp.min_rto_variance, duration(1ms, 10s));
     io.text("max_rto", tcp.max_rto, duration(1s, 10min));
     io.count("syn_ack_retries", tcp.syn_ack_retries, 0, 10);
+    io.count("syn_retries", tcp.syn_retries, 0, 10);
     io.count("data_retries", tcp.data_retries, 1, 30);
     io.count("orphan_retries", tcp.orphan_retries, 0, 30);
-    io.text("msl", tcp.msl, duration(500ms, 120s));  // RFC 9293 section 3.4.2 says 2 min
+    io.count("first_local_port", tcp.first_local_port, 1'024, 65'535);  // RFC 6056 section 3.2
+    io.count("last_local_port", tcp.last_local_port, 1'024, 65'535);
+    io.text("user_timeout", tcp.user_timeout, duration(0s, 240h));
+    io.flag("keep_alive", tcp.keep_alive);
+    io.text("keep_alive_idle", tcp.keep_alive_idle, duration(1s, 240h));
+    io.text("keep_alive_interval", tcp.keep_alive_interval, duration(1s, 1h));
+    io.count("keep_alive_probes", tcp.keep_alive_probes, 2, 100);  // RFC 9293 MUST-29: one alone ends nothing
+    io.text("msl", tcp.msl, duration(500ms, 120s));                // RFC 9293 section 3.4.2 says 2 min
     io.text("fin_wait_2", tcp.fin_wait_2, duration(1s, 1h));
     io.flag("nagle", tcp.nagle);
     io.text("send_queue_limit", tcp.send_queue_limit, size(64 << 10, 1ull << 31));

@@ -28,6 +28,8 @@ std::string_view name_of(tcp::ConnInfo::Timer timer) {
         case tcp::ConnInfo::Timer::retransmission: return "retransmission";
         case tcp::ConnInfo::Timer::persist: return "persist";
         case tcp::ConnInfo::Timer::fin_wait_2: return "fin-wait-2";
+        case tcp::ConnInfo::Timer::keep_alive: return "keep-alive";
+        case tcp::ConnInfo::Timer::hold: return "hold";
     }
     return "none";
 }

@@ -33,7 +33,7 @@ Verdict Stack::process_ack(Conn& c, const Segment& s, Instant now) {
     // RFC 5681 section 2: without data, SYN and FIN, same window, something outstanding.
     const bool duplicate = !advances && s.payload.empty() && !s.has(Flags::fin) && same_window && c.in_flight() > 0;
     if (advances) on_new_ack(c, s, now);
-    update_window(c, s, now);
+    update_window(c, s, advances, now);
     if (duplicate && !c.has(ConnFlags::persisting)) on_duplicate_ack(c);
     if (advances && c.fin_acknowledged()) on_fin_acknowledged(c, now);
     return duplicate ? Verdict::duplicate_ack : Verdict::pure_ack;
@@ -71,7 +71,8 @@ void Stack::on_new_ack(Conn& c, const Segment& s, Instant now) {
         if (c.snd.una.after(c.recover)) c.recover = c.snd.una.back(1);
     }
     // RFC 6298 (5.2), (5.3): nothing outstanding stops the timer, new data acknowledged restarts it.
-    c.clear(ConnFlags::persisting);
+    // A probe that the device had no room for would ask what this ACK has answered, and repeat an acknowledged FIN.
+    c.clear(ConnFlags::persisting | ConnFlags::probe_window);
     if (c.in_flight() == 0)
         stop_retransmit_timer(c);
     else
@@ -101,10 +102,12 @@ void Stack::on_duplicate_ack(Conn& c) {
     make_ready(c);
 }
 
-// SND.WL2 is not needed: the ACK is not older than SND.UNA, so the RFC's second comparison always holds.
-void Stack::update_window(Conn& c, const Segment& s, Instant now) {
-    if (!c.snd_wl1.at_or_before(s.seq)) return;
-    c.snd_wl1 = s.seq;
+// SND.WL2 is not needed: the ACK is not older than SND.UNA, so the RFC's second comparison always holds. Nor is WL1
+// asked when the ACK `advances`: the segment left the peer after all that were heard before, even if it repeats older
+// data. To move SND.UNA and keep the old SND.WND would move the right edge to where the peer never promised it.
+void Stack::update_window(Conn& c, const Segment& s, bool advances, Instant now) {
+    if (!advances && !c.snd_wl1.at_or_before(s.seq)) return;
+    c.snd_wl1 = later(c.snd_wl1, s.seq);
     const uint32_t window = s.window << c.snd_scale;
     if (window == c.snd_wnd) return;
     const bool opened = window > c.snd_wnd;

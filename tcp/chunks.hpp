@@ -43,6 +43,8 @@ public:
         const Meta& m = meta_[chunk];
         return {data_[chunk].bytes.data() + m.begin, size_t{m.end} - m.begin};
     }
+    /// How many bytes fit behind what the chunk holds.
+    uint32_t room(uint32_t chunk) const { return chunk_size - meta_[chunk].end; }
     /// How many chunks appending `size` bytes to `list` takes at most.
     uint32_t needed(const ChunkList& list, size_t size) const {
         const size_t room = list.empty() ? 0 : chunk_size - meta_[list.tail].end;

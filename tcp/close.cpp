@@ -14,10 +14,12 @@ void Stack::shutdown(ConnId conn, Instant) {
 void Stack::close(ConnId conn, Instant now) {
     Conn* c = find(conn);
     if (c == nullptr) return;
+    if (c->state == State::syn_sent) return abandon(*c);
     // RFC 2525 section 2.17: the peer must learn that nobody read what it sent.
     if (has_unread(*c)) return abort_with_reset(*c);
     c->set(ConnFlags::app_closed);
     c->app_deadline = Tick{};
+    stop_keep_alive(*c);  // RFC 9293 section 3.8.3: from here R2 and the end of FIN-WAIT-2 watch over it
     queue_fin(*c);
     if (c->state == State::fin_wait_2) {
         c->retransmit_at = deadline_at(now + settings_.fin_wait_2);
@@ -39,13 +41,22 @@ void Stack::abort_all() {
 void Stack::queue_fin(Conn& c) {
     if (!in(c.state, can_send_states) || c.has(ConnFlags::fin_queued)) return;
     stop_waiting_for_room(c);
+    hold_back(c, More::none);
     c.clear(ConnFlags::wants_writable);
     c.set(ConnFlags::fin_queued);
     make_ready(c);
 }
 
+// RFC 9293 sections 3.10.4, 3.10.5: the peer has not answered, so there is nothing to tell it. What it may still
+// answer belongs to no connection any more.
+void Stack::abandon(Conn& c) {
+    counters_.add(Tally::connects_abandoned);
+    release(c);
+}
+
 // The connection ends here; its record waits on the ready list until the RST has left.
 void Stack::abort_with_reset(Conn& c) {
+    if (c.state == State::syn_sent) return abandon(c);
     counters_.add(Tally::connections_aborted);
     c.set(ConnFlags::send_reset);
     make_ready(c);

@@ -62,6 +62,14 @@ enum class ConnFlags : uint32_t {
     ack_timed = 1u << 21,       // ack_at is set
     duplicates = 1u << 22,      // dup_acks is not 0
     reduced_window = 1u << 23,  // unread data made the announced window smaller than the buffer
+    has_duplicate = 1u << 24,   // a DSACK block of this turn waits in duplicates_
+    more_to_come = 1u << 25,    // the application holds back a last segment that is not full
+    hold_timed = 1u << 26,      // retransmit_at ends the holding back: nothing is in flight
+    grown_buffer = 1u << 27,    // receives into more than settings.receive_buffer
+    keep_alive = 1u << 28,      // the application wants probes while the connection is idle
+    idle_timed = 1u << 29,      // retransmit_at is the keep-alive timer: nothing is queued or in flight
+    probe_idle = 1u << 30,      // a keep-alive probe leaves in this turn
+    own_dscp = 1u << 31,        // not the DSCP of the settings
 };
 constexpr ConnFlags operator|(ConnFlags a, ConnFlags b) { return ConnFlags(uint32_t(a) | uint32_t(b)); }
 constexpr ConnFlags operator&(ConnFlags a, ConnFlags b) { return ConnFlags(uint32_t(a) & uint32_t(b)); }
@@ -109,7 +117,7 @@ struct alignas(64) Conn {
     uint32_t ts_recent = 0;  // TS.Recent
     uint32_t ts_offset = 0;  // our timestamp clock's offset for this tuple
     SendPiece first{};       // what stands at snd.una
-    Tick retransmit_at;      // RTO or persist timer, or the end of FIN-WAIT-2
+    Tick retransmit_at;      // RTO, persist or keep-alive timer, or the end of FIN-WAIT-2
     Tick app_deadline;
     Tick armed_at;               // where the wheel looks; unset: not in the wheel
     uint16_t borrowed = 0xffff;  // first of this turn's payloads that the application has not consumed
@@ -148,6 +156,22 @@ struct alignas(64) Conn {
     constexpr uint32_t unsent() const { return has(ConnFlags::fin_sent) ? 0 : queued() - in_flight(); }
     constexpr bool fin_acknowledged() const { return has(ConnFlags::fin_sent) && snd.una == snd.nxt; }
 };
+/// What only few connections ask for, in an array beside them by the same index, which the expected segment never
+/// touches.
+struct ConnExtras {
+    uint32_t user_timeout_ms = 0;        // 0: none
+    Tick unacked_since;                  // nothing has been acknowledged from here on, while
+    SeqNum unacked_una;                  // SND.UNA stands here
+    SeqNum round_end;                    // receive buffer: a window's worth of data has come when RCV.NXT is here,
+    uint32_t round_start_us = 0;         // having begun then
+    uint8_t doublings = 0;               // of the receive buffer, at most 15
+    uint8_t dscp = 0;                    // with ConnFlags::own_dscp
+};
+static_assert(sizeof(ConnExtras) == 24);
+
+/// R1 of RFC 9293 section 3.8.3: so many timeouts without an answer are told, to the application and to IP.
+inline constexpr uint8_t r1 = 3;
+
 static_assert(offsetof(Conn, snd_wnd) == 64 && offsetof(Conn, timer_slot) == 128 && sizeof(Conn) == 192);
 static_assert(std::is_trivially_destructible_v<Conn>);
 

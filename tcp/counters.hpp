@@ -18,15 +18,28 @@ enum class Tally : uint8_t {
     payload_bytes_received,  // in order, once each
     payload_bytes_sent,      // first transmissions
     acks_sent,               // segments without payload, SYN and FIN
+    urgent_segments,         // of connections, with URG: delivered in line (RFC 9293 section 3.8.5)
     connections_opened,
     connections_closed,     // ended without a reset or a timeout
     connections_reset,      // ended by the peer's RST
     connections_aborted,    // ended by our RST
     connections_timed_out,  // ended by R2
+    connects_started,       // opens of ours
+    connects_refused,       // ended by a RST that acknowledges our SYN
+    connects_unreachable,   // ended by a hard ICMP error, or by a next hop that does not answer
+    connects_abandoned,     // closed by the application in SYN-SENT
+    connects_forbidden,     // not begun: broadcast, multicast, unspecified, of two families, to ourselves
+    connects_in_use,        // not begun: the tuple is a connection's, or in TIME-WAIT too short
+    connects_without_port,  // not begun: no local port found
+    connects_unroutable,    // not begun: no usable address of ours leads there (engine/opener.hpp)
+    connects_without_room,  // not begun: no record or no place in the table
+    syns_retransmitted,
     retransmitted_segments,
     retransmission_timeouts,
     fast_retransmits,
     window_probes,
+    keep_alive_probes,
+    receive_buffers_grown,
     path_mtu_lowered,  // connections' segments made smaller by a "too big"
     syn_acks_retransmitted,
     half_open_expired,

@@ -43,6 +43,17 @@ Verdict Stack::make_half_open(uint64_t hash, const Segment& syn, SeqNum iss, Ins
     h.irs = syn.seq;
     h.iss = iss;
     h.path = syn.path;
+    accept_options(h, syn);
+    half_open_.wait(index, tick_at(now), static_cast<uint32_t>(syn_ack_timeout(0) / 1ms));
+    if (!table_.insert(hash, EntryRef::half_open(index))) {
+        half_open_.give(index);
+        return Verdict::table_full;
+    }
+    return send_syn_ack(h, now, out) ? Verdict::syn_answered : Verdict::no_room_to_answer;
+}
+
+// What the peer's SYN or SYN-ACK offers and we want too.
+void Stack::accept_options(HalfOpen& h, const Segment& syn) const {
     h.mss = syn.has(Present::mss) ? std::max<uint16_t>(syn.mss, 1) : uint16_t{0};
     if (syn.has(Present::window_scale) && settings_.window_scaling) {
         h.options |= Present::window_scale;
@@ -53,12 +64,6 @@ Verdict Stack::make_half_open(uint64_t hash, const Segment& syn, SeqNum iss, Ins
         h.options |= Present::timestamps;
         h.ts_recent = syn.timestamps.value;
     }
-    half_open_.wait(index, tick_at(now), static_cast<uint32_t>(syn_ack_timeout(0) / 1ms));
-    if (!table_.insert(hash, EntryRef::half_open(index))) {
-        half_open_.give(index);
-        return Verdict::table_full;
-    }
-    return send_syn_ack(h, now, out) ? Verdict::syn_answered : Verdict::no_room_to_answer;
 }
 
 bool Stack::send_syn_ack(const HalfOpen& h, Instant now, TxBatch& out) {
@@ -145,6 +150,7 @@ void Stack::acknowledge_half_open(const HalfOpen& h, Instant now, TxBatch& out) 
     }
     r.path = h.path;
     r.ttl = settings_.ttl;
+    r.traffic_class = settings_.dscp;
     counters_.add(Tally::challenge_acks_sent);
 }
 
@@ -152,8 +158,14 @@ void Stack::acknowledge_half_open(const HalfOpen& h, Instant now, TxBatch& out) 
 Verdict Stack::complete_handshake(uint32_t index, uint64_t hash, const Segment& s, Instant now) {
     const uint32_t conn = conns_.take();
     if (conn == Pool<Conn>::none) return Verdict::table_full;
-    Conn& c = conns_[conn];
-    agree(c, half_open_[index], s, now);
+    const HalfOpen& h = half_open_[index];
+    Conn& c = begin(conn, h.flow, State::established);
+    agree(c, h, s, now);
+    // RFC 6298 (2.2): the handshake is the first sample.
+    if (!c.has(ConnFlags::timestamps | ConnFlags::syn_lost)) {
+        const Duration waited = syn_ack_timeout(0) - h.due_in_ms(tick_at(now)) * 1ms;
+        rtt_sample(c.srtt_us, c.rttvar_us, std::clamp<Duration>(waited, 1us, syn_ack_timeout(0)), 0);
+    }
     [[maybe_unused]] const bool replaced =
         table_.replace(hash, EntryRef::half_open(index), EntryRef::connection(conn));
     half_open_.give(index);
@@ -167,12 +179,9 @@ Verdict Stack::complete_handshake(uint32_t index, uint64_t hash, const Segment& 
     return Verdict::opened;
 }
 
-// What both sides know of each other once the handshake is complete.
+// What both sides know of each other once each has seen the other's SYN. `s` is the latest of the peer's segments:
+// what completes the handshake, or, for an open of ours, its SYN.
 void Stack::agree(Conn& c, const HalfOpen& h, const Segment& s, Instant now) {
-    c.flow = h.flow;
-    c.generation = next_generation_++;
-    if (next_generation_ == 0) next_generation_ = 1;
-    enter(c, State::established);
     c.path = s.path;
     c.rcv.nxt = h.irs + 1;
     c.rcv.edge = c.rcv.nxt + initial_window();
@@ -182,7 +191,8 @@ void Stack::agree(Conn& c, const HalfOpen& h, const Segment& s, Instant now) {
         c.snd_scale = h.snd_scale;
         c.rcv_scale = receive_scale() & 0xf;
     }
-    c.snd_wnd = s.window << c.snd_scale;  // replaces the unscaled one of the SYN (RFC 7323 section 2.2)
+    // Replaces the one of the SYN, which is never scaled (RFC 7323 section 2.2).
+    c.snd_wnd = s.window << (s.has(Flags::syn) ? 0 : c.snd_scale);
     c.max_snd_wnd = c.snd_wnd;
     c.snd_wl1 = s.seq;
     uint16_t mss = h.mss != 0 ? h.mss : h.flow.remote_addr.is_v4() ? default_mss_v4 : default_mss_v6;
@@ -199,7 +209,9 @@ void Stack::agree(Conn& c, const HalfOpen& h, const Segment& s, Instant now) {
         c.ts_offset = timestamp_offset(h.flow);
     }
     if (any(h.options & Present::sack_permitted)) c.set(ConnFlags::sack);
-    if (!settings_.nagle) c.set(ConnFlags::no_delay);
+    if (c.has(ConnFlags::keep_alive)) make_ready(c);  // output() starts the timer
+    extras_[index_of(c)].round_end = c.rcv.edge;
+    extras_[index_of(c)].round_start_us = static_cast<uint32_t>(now.time_since_epoch().count());
     c.mss = mss;
     // RFC 6928, with the segment size that is really used; after a lost SYN one segment (RFC 5681 section 3.1).
     const uint32_t segments = settings_.initial_window_segments;
@@ -210,12 +222,7 @@ void Stack::agree(Conn& c, const HalfOpen& h, const Segment& s, Instant now) {
         c.cwnd = mss;
     }
     // RFC 6298 (2.2): the handshake is the first sample; repeated, it teaches only through timestamps (Karn).
-    if (c.has(ConnFlags::timestamps)) {
-        sample_rtt(c, s, now);
-    } else if (!repeated) {
-        const Duration waited = syn_ack_timeout(0) - h.due_in_ms(tick_at(now)) * 1ms;
-        rtt_sample(c.srtt_us, c.rttvar_us, std::clamp<Duration>(waited, 1us, syn_ack_timeout(0)), 0);
-    }
+    if (c.has(ConnFlags::timestamps) && s.has(Flags::ack)) sample_rtt(c, s, now);
 }
 
 void Stack::end_half_open(uint32_t index) {
@@ -272,13 +279,5 @@ uint16_t Stack::receive_mss(const FourTuple& flow) const {
     const auto by_mtu = static_cast<uint16_t>(settings_.mtu - headers);
     return settings_.max_mss == 0 ? by_mtu : std::min(by_mtu, settings_.max_mss);
 }
-
-// The least shift that lets the window field express the whole buffer (RFC 7323 section 2.3).
-uint8_t Stack::receive_scale() const {
-    const int bits = std::bit_width(settings_.receive_buffer >> 16);
-    return static_cast<uint8_t>(std::min(bits, 14));
-}
-
-uint32_t Stack::initial_window() const { return std::min(settings_.receive_buffer, 65'535u); }
 
 }  // namespace pollux::tcp

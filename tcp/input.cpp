@@ -1,6 +1,6 @@
 // Segment arrives: RFC 9293 section 3.10.7, in its order and its numbering, with the checks of RFC 5961 and RFC 7323
 // where those place them. One function per numbered step; the fifth is in ack.cpp, the seventh and eighth in
-// text.cpp, LISTEN and SYN-RECEIVED in handshake.cpp, TIME-WAIT in time_wait.cpp.
+// text.cpp, LISTEN and SYN-RECEIVED in handshake.cpp, SYN-SENT in connect.cpp, TIME-WAIT in time_wait.cpp.
 #include <array>
 #include <cassert>
 
@@ -59,6 +59,8 @@ Verdict Stack::process(uint64_t hash, const Segment& s, Instant now, TxBatch& ou
                 if (settings_.fast_path && fast_path(c, s, now)) {
                     return s.payload.empty() ? Verdict::pure_ack : Verdict::delivered;
                 }
+                if (c.state == State::syn_sent) return syn_sent_arrives(c, s, now, out);
+                if (c.state == State::syn_received) return syns_crossed_arrives(c, s, now, out);
                 return segment_arrives(c, s, now);
             }
             case EntryRef::Kind::half_open: return half_open_arrives(entry.index(), hash, s, now, out);
@@ -89,10 +91,11 @@ bool Stack::fast_path(Conn& c, const Segment& s, Instant now) {
     if (!expected) return false;
     counters_.add(Tally::fast_path);
     if (acked > 0) on_new_ack(c, s, now);
-    update_window(c, s, now);
+    update_window(c, s, acked > 0, now);
     learn_timestamp(c, s, now);
     c.path = s.path;
     if (size > 0) accept_in_order(c, s.payload);
+    if (c.has(ConnFlags::keep_alive)) restart_keep_alive(c, now);
     return true;
 }
 
@@ -107,7 +110,9 @@ Verdict Stack::segment_arrives(Conn& c, const Segment& s, Instant now) {
     if (!accepted || c.generation == 0) return verdict;
     learn_timestamp(c, s, now);
     c.path = s.path;
-    verdict = process_text(c, s, now, verdict);  // seventh: segment text
+    if (c.has(ConnFlags::keep_alive)) restart_keep_alive(c, now);
+    if (s.has(Flags::urg)) counters_.add(Tally::urgent_segments);  // sixth: URG bit; its data is as any other
+    verdict = process_text(c, s, now, verdict);                    // seventh: segment text
     if (c.generation == 0) return verdict;
     return process_fin(c, s, verdict);  // eighth:  FIN bit
 }
@@ -141,11 +146,12 @@ Verdict Stack::check_sequence(Conn& c, const Segment& s, Instant now) {
         challenge_ack(c, now);
         return Verdict::syn_in_window;
     }
+    const bool old = length > 0 && last.before(c.rcv.nxt);
     if (length == 0)
         challenge_ack(c, now);
     else
         acknowledge_at_once(c);
-    const bool old = length > 0 && last.before(c.rcv.nxt);
+    if (old) note_duplicate(c, {s.seq, s.seq + static_cast<uint32_t>(s.payload.size())});
     return old ? Verdict::old_data : Verdict::out_of_window;
 }
 
@@ -157,8 +163,10 @@ Verdict Stack::check_reset(Conn& c, const Segment& s, Instant now) {
         challenge_ack(c, now);
         return Verdict::reset_in_window;
     }
-    counters_.add(Tally::connections_reset);
-    raise(c, Event::Kind::reset);
+    // RFC 9293 MUST-11: SYN-RECEIVED of a Conn came from SYN-SENT, so the open was refused.
+    const bool refused = c.state == State::syn_received;
+    counters_.add(refused ? Tally::connects_refused : Tally::connections_reset);
+    raise(c, refused ? Event::Kind::refused : Event::Kind::reset);
     release(c);
     return Verdict::reset_by_peer;
 }
@@ -225,6 +233,7 @@ Verdict Stack::reset_reply(const Segment& to, Verdict sent, Instant now, TxBatch
     r.flow = to.flow;
     r.path = to.path;
     r.ttl = settings_.ttl;
+    r.traffic_class = settings_.dscp;
     if (to.has(Flags::ack)) {
         r.flags = Flags::rst;
         r.seq = to.ack;

@@ -10,6 +10,9 @@
 namespace pollux::tcp {
 namespace {
 
+constexpr ConnFlags wants_attention = ConnFlags::reduced_window | ConnFlags::has_store | ConnFlags::has_duplicate |
+                                      ConnFlags::wants_writable | ConnFlags::keep_alive;
+constexpr Duration longest_hold = 200ms;  // as Linux's TCP_CORK
 constexpr Duration room_interval = 10ms;  // after which a send() that found an empty pool may try again
 
 }  // namespace
@@ -40,20 +43,15 @@ void Stack::serve_ready(Instant now, TxBatch& out) {
 }
 
 Stack::Output Stack::output(Conn& c, Instant now, TxBatch& out) {
+    if (in(c.state, opening_states)) return output_opening(c, now, out);
     uint32_t quota = settings_.transmit_quantum;
     const bool acks_wait = c.has(ConnFlags::ack_now);
+    if (c.has(ConnFlags::idle_timed) && !is_idle(c)) stop_keep_alive(c);
     if (!output_lost(c, now, out, quota) || !output_new(c, now, out, quota)) {
         return quota == 0 ? Output::again : Output::blocked;
     }
     if (acks_wait && !c.has(ConnFlags::ack_now)) c.immediate_acks = 0;  // data has carried them
-    if (c.has(ConnFlags::reduced_window)) {
-        // RFC 9293 section 3.8.6.2.2: an opening window is told when it is worth a segment or half the buffer.
-        const SeqNum edge = c.rcv.nxt + receive_space(c);
-        const uint32_t worth = std::min(2u * receive_mss(c.flow), settings_.receive_buffer / 2);
-        if (edge.after(c.rcv.edge) && edge.since(c.rcv.edge) >= worth) c.set(ConnFlags::ack_now);
-    }
-    // Refused by an empty pool with nothing in flight: no ACK will tell when there is room, so the clock does.
-    if (waits_for_room(c) && !c.retransmit_at.is_set()) c.retransmit_at = deadline_at(now + room_interval);
+    if (c.has(wants_attention)) attend(c, now);
     if (c.has(ConnFlags::ack_now)) {
         // A probe or FIN that a closed window refused stands beyond what the peer takes for in order.
         const SeqNum seq = earlier(c.snd.nxt, c.snd.una + c.snd_wnd);
@@ -63,12 +61,21 @@ Stack::Output Stack::output(Conn& c, Instant now, TxBatch& out) {
                 return Output::blocked;
             }
             emit(c, seq, 0, false, now, out);
-        } while (c.immediate_acks > 0 && --c.immediate_acks > 0);
+        } while ((c.immediate_acks > 0 && --c.immediate_acks > 0) || owes_reports(c));
     } else if (c.has(ConnFlags::ack_delayed) && !c.has(ConnFlags::ack_timed)) {
         c.set(ConnFlags::ack_timed);
         c.ack_at = deadline_at(now + settings_.ack_delay);
     }
     return Output::done;
+}
+
+// What few connections need behind their data.
+void Stack::attend(Conn& c, Instant now) {
+    const bool window_opens = c.has(ConnFlags::reduced_window) && may_announce_more(c);
+    if (window_opens || owes_reports(c)) c.set(ConnFlags::ack_now);
+    // Refused by an empty pool with nothing in flight: no ACK will tell when there is room, so the clock does.
+    if (waits_for_room(c) && !c.retransmit_at.is_set()) c.retransmit_at = deadline_at(now + room_interval);
+    if (c.has(ConnFlags::keep_alive) && !c.retransmit_at.is_set()) restart_keep_alive(c, now);
 }
 
 // False when the quota or the batch ended.
@@ -96,6 +103,12 @@ bool Stack::output_lost(Conn& c, Instant now, TxBatch& out, uint32_t& quota) {
             emit(c, at, size, fin, now, out);
             --quota;
         }
+    }
+    if (c.has(ConnFlags::probe_idle)) {
+        if (out.room() == 0) return false;
+        c.clear(ConnFlags::probe_idle);
+        counters_.add(Tally::keep_alive_probes);
+        emit(c, c.snd.nxt.back(1), 0, false, now, out);
     }
     while (c.has(ConnFlags::rto_recovery) && c.rtx.before(c.recover)) {
         const uint32_t ahead = c.rtx.since(c.snd.una);
@@ -130,12 +143,18 @@ bool Stack::output_new(Conn& c, Instant now, TxBatch& out, uint32_t& quota) {
             size == 0 ? last && (usable > 0 || flight == 0) : size == c.mss || may_send_small(c, size, unsent);
         if (!go) {
             if (flight + c.mss > c.cwnd) c.set(ConnFlags::cwnd_limited);
-            if (flight == 0 && !c.retransmit_at.is_set()) start_persist(c, now);
+            if (flight == 0 && !c.retransmit_at.is_set()) {
+                if (c.has(ConnFlags::more_to_come) && size == unsent)
+                    start_holding(c, now);
+                else
+                    start_persist(c, now);
+            }
             return true;
         }
         if (quota == 0 || out.room() == 0 || out.piece_room() < SendQueues::max_pieces) return false;
         // The FIN rides along when it fits the window, or when nothing else would bring it (RFC 9293 section 3.10.4).
         const bool fin = fin_due && last && (usable > size || flight + size == 0);
+        stop_hold_timer(c);
         emit(c, c.snd.nxt, size, fin, now, out);
         --quota;
     }
@@ -144,8 +163,16 @@ bool Stack::output_new(Conn& c, Instant now, TxBatch& out, uint32_t& quota) {
 // Less than a full segment leaves when it is all there is and nothing waits for an ACK (Nagle off: or not), or when
 // it is half of the largest window that the peer ever offered.
 bool Stack::may_send_small(const Conn& c, uint32_t size, uint32_t unsent) const {
-    if (size == unsent) return c.has(ConnFlags::no_delay) || c.in_flight() == 0;
+    if (size == unsent) {
+        return !c.has(ConnFlags::more_to_come) && (c.has(ConnFlags::no_delay) || c.in_flight() == 0);
+    }
     return size >= c.max_snd_wnd / 2;
+}
+
+// The clock ends the holding back only while no ACK will ask again.
+void Stack::start_holding(Conn& c, Instant now) {
+    c.set(ConnFlags::hold_timed);
+    c.retransmit_at = deadline_at(now + longest_hold);
 }
 
 void Stack::start_persist(Conn& c, Instant now) {
@@ -157,7 +184,6 @@ void Stack::start_persist(Conn& c, Instant now) {
 // hop may be dead. A path is only as good as the link address of the last packet that came by it, which no checksum
 // of ours covers: from then on every other attempt asks the neighbour cache instead.
 PathId Stack::path_of(const Conn& c) {
-    constexpr uint8_t r1 = 3;
     // The backoff, which is never less, spares the expected segment the third cache line.
     return c.backoff >= r1 && c.unanswered >= r1 && (c.unanswered & 1) != 0 ? unresolved_path : c.path;
 }
@@ -171,7 +197,7 @@ Segment& Stack::add_segment(const Conn& c, SeqNum seq, Instant now, TxBatch& out
     s.flags = Flags::ack;
     s.path = path_of(c);
     s.ttl = settings_.ttl;
-    s.traffic_class = settings_.dscp;
+    s.traffic_class = c.has(ConnFlags::own_dscp) ? extras_[index_of(c)].dscp : settings_.dscp;
     if (c.has(ConnFlags::timestamps)) {
         s.present = Present::timestamps;
         s.timestamps = {timestamp_clock(now) + c.ts_offset, c.ts_recent};
@@ -183,10 +209,9 @@ Segment& Stack::add_segment(const Conn& c, SeqNum seq, Instant now, TxBatch& out
 // that the segment occupies.
 uint32_t Stack::emit(Conn& c, SeqNum seq, uint32_t size, bool with_fin, Instant now, TxBatch& out) {
     Segment& s = add_segment(c, seq, now, out);
-    s.window = announce_window(c);
-    if (c.has(ConnFlags::has_store) && c.has(ConnFlags::sack)) {
-        const uint32_t most = c.has(ConnFlags::timestamps) ? 3 : 4;  // what 40 bytes of options hold
-        s.sack_count = stores_.recent_blocks(stores_[c.store], std::span(s.sack_blocks).first(most));
+    s.window = announce_window(c, now);
+    if (c.has(ConnFlags::has_store | ConnFlags::has_duplicate) && c.has(ConnFlags::sack)) {
+        report_received(c, s);
         // RFC 9293 MUST-16: options that are not on every segment come off this one's payload.
         if (s.sack_count > 0) size = std::min(size, c.mss - std::min(c.mss - 1u, 4u + 8u * s.sack_count));
     }
@@ -200,6 +225,18 @@ uint32_t Stack::emit(Conn& c, SeqNum seq, uint32_t size, bool with_fin, Instant 
     if (fin) s.flags |= Flags::fin;
     count_emitted(c, seq, sent, fin, now);
     return sent + (fin ? 1 : 0);
+}
+
+// RFC 2018 section 4, and before it RFC 2883 section 4: the first block is a duplicate, if there is one to tell of.
+void Stack::report_received(Conn& c, Segment& s) {
+    const uint32_t most = c.has(ConnFlags::timestamps) ? 3 : 4;  // what 40 bytes of options hold
+    if (c.has(ConnFlags::has_duplicate)) {
+        const SackBlock block = take_duplicate(c);
+        if (block.first != block.end) s.sack_blocks[s.sack_count++] = block;
+    }
+    if (!c.has(ConnFlags::has_store)) return;
+    const auto rest = std::span(s.sack_blocks).first(most).subspan(s.sack_count);
+    s.sack_count = static_cast<uint8_t>(s.sack_count + stores_.report(stores_[c.store], rest));
 }
 
 void Stack::count_emitted(Conn& c, SeqNum seq, uint32_t size, bool fin, Instant now) {
@@ -236,36 +273,6 @@ bool Stack::output_reset(Conn& c, Instant now, TxBatch& out) {
     add_segment(c, c.snd.nxt, now, out).flags |= Flags::rst;
     counters_.add(Tally::resets_sent);
     return true;
-}
-
-// ---- The window that we announce. -------------------------------------------------------------------------------
-
-uint32_t Stack::receive_space(const Conn& c) const {
-    const uint32_t unread = c.has(ConnFlags::has_store) ? stores_[c.store].unread_bytes : 0;
-    const uint32_t space = settings_.receive_buffer > unread ? settings_.receive_buffer - unread : 0;
-    return std::min(space, 65'535u << c.rcv_scale);
-}
-
-// The window field. The right edge never moves left (RFC 9293 SHLD-14), and while data is unread it moves right only
-// by steps worth a segment (section 3.8.6.2.2).
-uint16_t Stack::announce_window(Conn& c) {
-    const uint32_t space = receive_space(c);
-    const bool reduced = space < std::min(settings_.receive_buffer, 65'535u << c.rcv_scale);
-    SeqNum edge = c.rcv.nxt + space;
-    if (reduced) {
-        const uint32_t step = std::min<uint32_t>(receive_mss(c.flow), settings_.receive_buffer / 2);
-        if (!edge.after(c.rcv.edge) || edge.since(c.rcv.edge) < step) edge = c.rcv.edge;
-        c.set(ConnFlags::reduced_window);
-    } else if (c.has(ConnFlags::reduced_window)) {
-        c.clear(ConnFlags::reduced_window);
-    }
-    uint32_t field = later(edge, c.rcv.edge).since(c.rcv.nxt) >> c.rcv_scale;
-    // Rounding up keeps the edge where it is; at a full buffer it would push it on for ever, so there the retreat by
-    // less than one unit of the scale is taken that RFC 7323 section 2.4 allows.
-    if (space > 0 && (c.rcv.nxt + (field << c.rcv_scale)).before(c.rcv.edge)) ++field;
-    field = std::min(field, 65'535u);
-    c.rcv.edge = later(c.rcv.edge, c.rcv.nxt + (field << c.rcv_scale));
-    return static_cast<uint16_t>(field);
 }
 
 }  // namespace pollux::tcp

@@ -37,8 +37,11 @@ Verdict Stack::notify(const PathNotice& notice, Instant now) {
     const EntryRef entry = find_entry(hash(notice.flow), notice.flow);
     if (!entry || entry.kind() != EntryRef::Kind::connection) return Verdict::icmp_ignored;
     Conn& c = conns_[entry.index()];
+    if (in(c.state, opening_states)) return opening_notice(c, notice);
     if (!notice.quoted_seq.in_window(c.snd.una, c.in_flight())) return Verdict::icmp_ignored;
-    if (notice.kind == PathNotice::Kind::too_big && !lower_path_mtu(c, notice, now)) return Verdict::icmp_ignored;
+    if (notice.kind == PathNotice::Kind::too_big)
+        return lower_path_mtu(c, notice, now) ? Verdict::path_notice : Verdict::icmp_ignored;
+    raise_once(c, Event::Kind::path_error);
     return Verdict::path_notice;
 }
 

@@ -17,25 +17,40 @@ void ReceiveStores::drop_out_of_order(ReceiveStore& store) {
         store.chunk_count -=
             chunks_.drop_front(store.ranges[i].chunks, store.ranges[i].end.since(store.ranges[i].first));
     }
-    store.range_count = 0;
+    store.range_count = store.unreported = 0;
 }
 
-uint8_t ReceiveStores::recent_blocks(const ReceiveStore& store, std::span<SackBlock> blocks) const {
+uint8_t ReceiveStores::report(ReceiveStore& store, std::span<SackBlock> blocks) {
     uint8_t count = 0;
-    const auto add = [&](const ReceiveStore::Range& range) {
+    const std::span ranges{store.ranges.data(), store.range_count};
+    const auto add = [&](ReceiveStore::Range& range) {
         const SackBlock block{range.first, range.end};
         const auto known = blocks.first(count);
-        if (count < blocks.size() && std::find(known.begin(), known.end(), block) == known.end())
-            blocks[count++] = block;
+        if (count == blocks.size() || std::find(known.begin(), known.end(), block) != known.end()) return;
+        blocks[count++] = block;
+        mark(store, range, false);
     };
-    const std::span ranges{store.ranges.data(), store.range_count};
-    for (const SeqNum point : store.recent) {
-        for (const auto& range : ranges) {
-            if (point.in_window(range.first, range.end.since(range.first))) add(range);
+    for (const bool unreported : {true, false}) {
+        for (const SeqNum point : store.recent) {
+            for (auto& range : ranges) {
+                const bool here = point.in_window(range.first, range.end.since(range.first));
+                if (here && range.unreported == unreported) add(range);
+            }
+        }
+        for (auto& range : ranges) {
+            if (range.unreported == unreported) add(range);
         }
     }
-    for (const auto& range : ranges) add(range);
     return count;
+}
+
+SackBlock ReceiveStores::overlap(const ReceiveStore& store, SeqNum at, SeqNum end) {
+    for (uint32_t i = 0; i < store.range_count; ++i) {
+        const auto& range = store.ranges[i];
+        const SackBlock both{later(at, range.first), earlier(end, range.end)};
+        if (both.first.before(both.end)) return both;
+    }
+    return {};
 }
 
 bool ReceiveStores::may_take(const ReceiveStore& store, uint32_t chunks, bool in_order) const {
@@ -81,6 +96,7 @@ bool ReceiveStores::insert(ReceiveStore& store, SeqNum at, std::span<const std::
             fill_to(ranges[i].first);
         store.chunk_count -= chunks_.concatenate(merged.chunks, ranges[i].chunks);
         merged.end = ranges[i].end;
+        mark(store, ranges[i], false);
     }
     fill_to(end);
 
@@ -94,6 +110,7 @@ bool ReceiveStores::insert(ReceiveStore& store, SeqNum at, std::span<const std::
         store.range_count = static_cast<uint8_t>(store.range_count - gone);
     }
     ranges[first] = merged;
+    mark(store, ranges[first], true);
     // A point that this range already covers is dropped, so that four points name four ranges.
     auto& recent = store.recent;
     const auto covered = std::find_if(recent.begin(), recent.end() - 1, [&](SeqNum point) {
@@ -114,6 +131,7 @@ SeqNum ReceiveStores::join(ReceiveStore& store, SeqNum next) {
         if (known > 0) store.chunk_count -= chunks_.drop_front(range.chunks, known);
         store.chunk_count -= chunks_.concatenate(store.unread, range.chunks);
         store.unread_bytes += size - known;
+        mark(store, range, false);
         next = later(next, range.end);
     }
     if (joined > 0) {

@@ -25,6 +25,7 @@ struct ReceiveStore {
     struct Range {
         SeqNum first, end;
         ChunkList chunks;
+        bool unreported = false;  // no SACK block has told of it as it is now
     };
 
     ChunkList unread{};
@@ -33,6 +34,7 @@ struct ReceiveStore {
     SeqNum fin_at;  // where the stream ends, when has_fin: a FIN that came ahead of data
     bool has_fin = false;
     uint8_t range_count = 0;
+    uint8_t unreported = 0;           // ranges that are
     std::array<SeqNum, 4> recent{};  // points in the ranges that grew last, newest first (RFC 2018 section 4)
     std::array<Range, max_ranges> ranges{};
 
@@ -71,8 +73,12 @@ public:
     [[nodiscard]] bool insert(ReceiveStore& store, SeqNum at, std::span<const std::byte> bytes);
     /// Moves what begins at or before `next` to the unread bytes; returns the new end of the data in order.
     SeqNum join(ReceiveStore& store, SeqNum next);
-    /// Writes SACK blocks, the range that grew last first; how many. RFC 2018 section 4.
-    uint8_t recent_blocks(const ReceiveStore& store, std::span<SackBlock> blocks) const;
+    /// Writes SACK blocks, what is unreported first, and of that the range that grew last; how many (RFC 2018 section
+    /// 4). What they name is reported with that.
+    uint8_t report(ReceiveStore& store, std::span<SackBlock> blocks);
+    /// What is there already of [at, end), which begins at or beyond the data in order: the first contiguous part, or
+    /// an empty block.
+    static SackBlock overlap(const ReceiveStore& store, SeqNum at, SeqNum end);
     /// Forgets what is beyond a gap, and a FIN there.
     void drop_out_of_order(ReceiveStore& store);
     /// The first contiguous part of the unread bytes.
@@ -86,6 +92,10 @@ public:
 
 private:
     bool may_take(const ReceiveStore& store, uint32_t chunks, bool in_order) const;
+    static void mark(ReceiveStore& store, ReceiveStore::Range& range, bool unreported) {
+        store.unreported = static_cast<uint8_t>(store.unreported + unreported - range.unreported);
+        range.unreported = unreported;
+    }
 
     Pool<ReceiveStore> stores_;
     Chunks& chunks_;

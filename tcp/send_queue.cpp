@@ -25,6 +25,27 @@ void SendQueues::push(Conn& c, SendPiece piece) {
     c.more_tail = index;
 }
 
+uint32_t SendQueues::room_in_last(const Conn& c) const {
+    const SendPiece& piece = last(c);
+    const bool is_copy = piece.size != 0 && (piece.owner & SendPiece::chunk_owner) != 0;
+    return is_copy ? chunks_.room(piece.owner & ~SendPiece::chunk_owner) : 0;
+}
+
+uint32_t SendQueues::extend_last(Conn& c, std::span<const std::byte> bytes) {
+    const auto size = std::min<uint32_t>(room_in_last(c), static_cast<uint32_t>(bytes.size()));
+    if (size == 0) return 0;
+    const uint32_t chunk = last(c).owner & ~SendPiece::chunk_owner;
+    ChunkList list{chunk, chunk};
+    chunks_.append(list, bytes.first(size));
+    if (c.has(ConnFlags::more_queued)) {
+        entries_[c.more_tail].piece.size += size;
+        c.all_queued += size;
+    } else {
+        c.first.size += size;
+    }
+    return size;
+}
+
 void SendQueues::acknowledge(Conn& c, uint32_t bytes) {
     if (c.has(ConnFlags::more_queued)) c.all_queued -= bytes;
     while (bytes >= c.first.size && c.first.size != 0) {

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <span>
 
 #include "tcp/chunks.hpp"
 #include "tcp/conn.hpp"
@@ -32,6 +33,11 @@ public:
     }
     /// Queues one piece that is not empty; the caller has asked has_room(). Takes over the chunk or counts the pin.
     void push(Conn& c, SendPiece piece);
+    /// Copies into the chunk of the last piece as many of `bytes` as it has room for; how many. Many small copies make
+    /// one piece, and full segments.
+    uint32_t extend_last(Conn& c, std::span<const std::byte> bytes);
+    /// How many that would be.
+    uint32_t room_in_last(const Conn& c) const;
     /// Lets go of the first `bytes`.
     void acknowledge(Conn& c, uint32_t bytes);
     /// Lets go of everything.
@@ -48,6 +54,9 @@ public:
     static constexpr uint32_t pieces_limit = 1024;
 
 private:
+    const SendPiece& last(const Conn& c) const {
+        return c.has(ConnFlags::more_queued) ? entries_[c.more_tail].piece : c.first;
+    }
     void let_go(const SendPiece& piece) {
         if ((piece.owner & SendPiece::chunk_owner) != 0)
             chunks_.give(piece.owner & ~SendPiece::chunk_owner);

@@ -10,7 +10,9 @@ namespace pollux::tcp {
 namespace {
 
 // One store may hold the receive buffer twice over in chunks, so that small segments fit too, and never all of them.
-uint32_t chunk_limit(const StackSettings& s) { return 2 * s.receive_buffer / Chunks::chunk_size + 8; }
+uint32_t chunk_limit(const StackSettings& s) {
+    return 2 * std::max(s.receive_buffer, s.receive_buffer_max) / Chunks::chunk_size + 8;
+}
 
 }  // namespace
 
@@ -21,6 +23,7 @@ Stack::Stack(const StackSettings& settings, const Secrets& secrets, Counters& co
       conns_(settings.capacity.connections, "connections"),
       table_(settings.capacity.connections + settings.capacity.half_open + settings.capacity.time_wait),
       wheel_(conns_),
+      extras_(settings.capacity.connections),
       half_open_(settings.capacity.half_open),
       time_wait_(settings.capacity.time_wait),
       chunks_(settings.capacity.chunks),
@@ -29,6 +32,7 @@ Stack::Stack(const StackSettings& settings, const Secrets& secrets, Counters& co
       send_queues_(settings.capacity.send_entries, chunks_, pins_),
       reset_limit_(settings.resets_per_second, secrets.random_seed),
       ack_limit_(settings.resets_per_second, ~secrets.random_seed),
+      ports_(secrets.isn, settings.first_local_port, settings.last_local_port),
       jitter_(secrets.random_seed ^ 0x9e37'79b9'7f4a'7c15),
       ready_(settings.capacity.connections),
       events_(settings.capacity.events),
@@ -37,8 +41,12 @@ Stack::Stack(const StackSettings& settings, const Secrets& secrets, Counters& co
     if (settings.transmit_quantum == 0) throw std::invalid_argument("transmit_quantum: found 0, expected 1 or more");
     const int least_segment = std::min<int>(settings.mtu - 40, settings.max_mss == 0 ? 0xffff : settings.max_mss);
     if (least_segment < 24) throw std::invalid_argument("mtu or max_mss: leaves no room for data beside the options");
+    if (settings.first_local_port == 0 || settings.first_local_port > settings.last_local_port) {
+        throw std::invalid_argument("first_local_port: expected 1 or more, and at most last_local_port");
+    }
     // RFC 9293 SHLD-19: every second full segment, or as many bytes. One byte counts units of 64.
     const uint32_t full = std::min<uint32_t>(receive_mss({}), settings.mtu - 52u);
+    least_window_step_ = std::min<uint32_t>(receive_mss({}), settings.receive_buffer / 2);
     ack_threshold_units_ = static_cast<uint8_t>(std::clamp(2 * full / 64, 1u, 255u));
 }
 
@@ -121,6 +129,12 @@ void Stack::raise(const Conn& c, Event::Kind kind) {
     events_[event_count_++] = {id_of(c), kind};
 }
 
+// For what strangers can bring about as often as they like.
+void Stack::raise_once(const Conn& c, Event::Kind kind) {
+    const bool told = std::ranges::any_of(events(), [&](const Event& e) { return e.kind == kind && e.conn == id_of(c); });
+    if (!told) raise(c, kind);
+}
+
 void Stack::enter(Conn& c, State next) {
     assert(may_follow(c.state, next));
     c.state = next;
@@ -130,6 +144,19 @@ void Stack::make_ready(Conn& c) {
     if (c.has(ConnFlags::ready)) return;
     c.set(ConnFlags::ready);
     ready_.push_back(index_of(c));
+}
+
+Conn& Stack::begin(uint32_t index, const FourTuple& flow, State state) {
+    Conn& c = conns_[index];
+    c.flow = flow;
+    c.generation = next_generation_++;
+    if (next_generation_ == 0) next_generation_ = 1;  // 0 names no connection
+    enter(c, state);
+    if (!settings_.nagle) c.set(ConnFlags::no_delay);
+    if (settings_.keep_alive) c.set(ConnFlags::keep_alive);  // output() starts the timer
+    extras_[index] = {};
+    extras_[index].user_timeout_ms = static_cast<uint32_t>(settings_.user_timeout / 1ms);
+    return c;
 }
 
 // Gives back all that the connection holds but its record and its place in the table.
@@ -173,6 +200,7 @@ void Stack::transmit(Instant now, TxBatch& out) {
     event_count_ = 0;
     repeat_syn_acks(now, out);
     serve_ready(now, out);
+    if (duplicate_count_ > 0) forget_duplicates();
 }
 
 std::optional<Instant> Stack::next_due(Instant now) const {
@@ -225,7 +253,7 @@ void Stack::consume(ConnId conn, uint32_t bytes) {
     assert(bytes == 0 && "consumed more than was unread");
 }
 
-bool Stack::queue_pieces(Conn& c, std::span<const Pinned> pieces) {
+bool Stack::queue_pieces(Conn& c, std::span<const Pinned> pieces, More more) {
     uint64_t size = 0;
     size_t count = 0;
     for (const Pinned& p : pieces) {
@@ -237,6 +265,7 @@ bool Stack::queue_pieces(Conn& c, std::span<const Pinned> pieces) {
         return promise_writable(c, size);
     }
     stop_waiting_for_room(c);
+    hold_back(c, more);
     for (const Pinned& p : pieces) {
         if (p.bytes.empty()) continue;
         send_queues_.push(c, {p.bytes.data(), static_cast<uint32_t>(p.bytes.size()), p.pin});
@@ -258,20 +287,36 @@ void Stack::stop_waiting_for_room(Conn& c) {
     if (waits_for_room(c)) stop_retransmit_timer(c);
 }
 
-bool Stack::send(ConnId conn, std::span<const Pinned> pieces) {
-    Conn* c = find(conn);
-    return c != nullptr && queue_pieces(*c, pieces);
+void Stack::hold_back(Conn& c, More more) {
+    if (more == More::to_come) return c.set(ConnFlags::more_to_come);
+    if (!c.has(ConnFlags::more_to_come)) return;
+    stop_hold_timer(c);
+    c.clear(ConnFlags::more_to_come);
 }
 
-bool Stack::send_copy(ConnId conn, std::span<const std::byte> bytes) {
+void Stack::stop_hold_timer(Conn& c) {
+    if (!c.has(ConnFlags::hold_timed)) return;
+    c.clear(ConnFlags::hold_timed);
+    stop_retransmit_timer(c);
+}
+
+bool Stack::send(ConnId conn, std::span<const Pinned> pieces, More more) {
+    Conn* c = find(conn);
+    return c != nullptr && queue_pieces(*c, pieces, more);
+}
+
+bool Stack::send_copy(ConnId conn, std::span<const std::byte> bytes, More more) {
     Conn* c = find(conn);
     if (c == nullptr || !in(c->state, can_send_states) || c->has(ConnFlags::fin_queued)) return false;
-    const uint32_t needed = chunks_.needed({}, bytes.size());
+    const size_t extends = std::min<size_t>(bytes.size(), send_queues_.room_in_last(*c));
+    const uint32_t needed = chunks_.needed({}, bytes.size() - extends);
     if (needed > chunks_.free() || bytes.size() + c->queued() > settings_.send_queue_limit ||
         !send_queues_.has_room(*c, needed)) {
         return promise_writable(*c, bytes.size());
     }
     stop_waiting_for_room(*c);
+    hold_back(*c, more);
+    bytes = bytes.subspan(send_queues_.extend_last(*c, bytes));
     while (!bytes.empty()) {
         ChunkList list;
         const auto here = bytes.first(std::min<size_t>(bytes.size(), Chunks::chunk_size));
@@ -298,6 +343,21 @@ void Stack::set_deadline(ConnId conn, Instant when) {
 
 void Stack::clear_deadline(ConnId conn) {
     if (Conn* c = find(conn)) c->app_deadline = Tick{};
+}
+
+void Stack::set_dscp(ConnId conn, uint8_t dscp) {
+    Conn* c = find(conn);
+    if (c == nullptr) return;
+    extras_[conn.index].dscp = dscp & 0x3f;
+    c->set(ConnFlags::own_dscp);
+}
+
+void Stack::set_no_delay(ConnId conn, bool on) {
+    Conn* c = find(conn);
+    if (c == nullptr) return;
+    if (!on) return c->clear(ConnFlags::no_delay);
+    c->set(ConnFlags::no_delay);
+    make_ready(*c);  // what waited for an ACK
 }
 
 // ---- Tools and tests. -------------------------------------------------------------------------------------------
@@ -335,6 +395,8 @@ std::optional<ConnInfo> Stack::info(ConnId conn) const {
     info.rcv_nxt = c.rcv.nxt;
     if (c.retransmit_at.is_set()) {
         info.timer = c.has(ConnFlags::persisting)                         ? ConnInfo::Timer::persist
+                     : c.has(ConnFlags::hold_timed)                       ? ConnInfo::Timer::hold
+                     : c.has(ConnFlags::idle_timed)                       ? ConnInfo::Timer::keep_alive
                      : c.state == State::fin_wait_2 && c.in_flight() == 0 ? ConnInfo::Timer::fin_wait_2
                                                                           : ConnInfo::Timer::retransmission;
     }
@@ -411,7 +473,8 @@ PoolUse Stack::pool_capacity() const {
 
 size_t Stack::memory_bytes() const {
     return conns_.memory_bytes() + table_.memory_bytes() + half_open_.memory_bytes() + time_wait_.memory_bytes() +
-           chunks_.memory_bytes() + stores_.memory_bytes() + send_queues_.memory_bytes() + ready_.memory_bytes();
+           chunks_.memory_bytes() + stores_.memory_bytes() + send_queues_.memory_bytes() + ready_.memory_bytes() +
+           extras_.size() * sizeof(ConnExtras);
 }
 
 std::string Stack::check_invariants() const {
@@ -435,6 +498,9 @@ std::string Stack::check_invariants() const {
         if (c.in_flight() > 0 && !c.retransmit_at.is_set()) return who + "data in flight and no timer";
         if (c.unsent() > 0 && !c.retransmit_at.is_set() && !c.has(ConnFlags::ready)) {
             return who + "data to send, nothing in flight and no timer";
+        }
+        if (c.has(ConnFlags::idle_timed) && !c.has(ConnFlags::ready) && !(is_idle(c) && c.retransmit_at.is_set())) {
+            return who + "a keep-alive timer although it is not idle";
         }
         const Tick due = next_deadline(c);
         // A deadline that had passed when it was set stands one tick after the wheel's time.

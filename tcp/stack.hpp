@@ -13,7 +13,8 @@
 // the time, throws or calls back.
 //
 // The members are implemented where a reader of RFC 9293 looks for them: input.cpp (segment arrives), handshake.cpp,
-// ack.cpp, text.cpp, output.cpp, timeouts.cpp, path_mtu.cpp, close.cpp, time_wait.cpp; stack.cpp has the rest.
+// connect.cpp, ack.cpp, text.cpp, output.cpp, timeouts.cpp, keep_alive.cpp, path_mtu.cpp, close.cpp, time_wait.cpp;
+// stack.cpp has the rest.
 #pragma once
 
 #include <array>
@@ -31,6 +32,7 @@
 #include "tcp/half_open.hpp"
 #include "tcp/path_notice.hpp"
 #include "tcp/pins.hpp"
+#include "tcp/port_chooser.hpp"
 #include "tcp/rate_limit.hpp"
 #include "tcp/ready_ring.hpp"
 #include "tcp/receive_store.hpp"
@@ -43,17 +45,21 @@
 
 namespace pollux::tcp {
 
-/// What happened to a connection. After `closed`, `reset` or `timed_out` the ConnId is dead.
+/// What happened to a connection. After `closed`, `reset`, `timed_out`, `refused` or `unreachable` the ConnId is dead.
 struct Event {
     enum class Kind : uint8_t {
-        opened,       // handshake complete
+        opened,       // handshake complete, of either side's asking
         data,         // unread() has something
         writable,     // a send() that was refused may succeed now
         peer_closed,  // the peer has sent FIN, after all data; we may still send
         closed,       // ended in good order: both sides have closed
         reset,        // ended by a RST
-        timed_out,    // ended by R2
+        timed_out,    // ended by R2, the user timeout, or keep-alive probes that nothing answered
         deadline,     // the Instant given to set_deadline() has come
+        refused,      // connect() was answered by a RST: nobody listens there
+        unreachable,  // connect(): the network says that it cannot deliver, or the next hop does not answer
+        unanswered,   // R1 (RFC 9293 SHLD-9): three retransmissions in a row without an answer; it goes on
+        path_error,   // an ICMP error about this connection that changes nothing (RFC 9293 SHLD-25)
     };
     ConnId conn;
     Kind kind;
@@ -75,8 +81,8 @@ struct ConnInfo {
     uint8_t backoff = 0, dup_acks = 0, snd_scale = 0, rcv_scale = 0;
     bool timestamps = false, sack = false, in_recovery = false;
     SeqNum snd_una, snd_nxt, rcv_nxt;
-    /// What `timer` waits for: the RTO, an open window, the end of FIN-WAIT-2.
-    enum class Timer : uint8_t { none, retransmission, persist, fin_wait_2 };
+    /// What `timer` waits for: the RTO, an open window, the end of FIN-WAIT-2, a word of an idle peer, more to send.
+    enum class Timer : uint8_t { none, retransmission, persist, fin_wait_2, keep_alive, hold };
     Timer timer = Timer::none;
     uint8_t unanswered = 0;                                       // timeouts since the peer last answered
     bool fin_queued = false, released = false;                    // `released`: the application has let go
@@ -125,6 +131,20 @@ public:
     /// While not accepting, SYNs are dropped as `draining`.
     void set_accepting(bool accepting) { accepting_ = accepting; }
 
+    // ---- Active open. -------------------------------------------------------------------------------------------
+    /// Asks the peer for a connection; the SYN leaves with transmit(). An empty ConnId: not begun, and a Tally says
+    /// why. Later `opened`, or the end as `refused`, `timed_out` (`syn_retries`) or `unreachable`. Until then send()
+    /// and shutdown() queue, and close() and abort() end the attempt without a packet.
+    /// The caller knows that the local address is its own and the remote one no broadcast address of a subnet.
+    ConnId connect(const FourTuple& flow, Instant now);
+    /// The same from a local port of the stack's choosing (RFC 6056), with which `accepts(flow)` holds: for many
+    /// workers, that the answer comes to this one.
+    template <class Accepts>
+    ConnId connect(const IpAddress& local, const Endpoint& remote, Instant now, Accepts&& accepts);
+    ConnId connect(const IpAddress& local, const Endpoint& remote, Instant now) {
+        return connect(local, remote, now, [](const FourTuple&) { return true; });
+    }
+
     // ---- The turn. --------------------------------------------------------------------------------------------
     /// A burst in order of arrival: hashes and prefetches all, then looks all up, then processes each.
     /// `known`: what somebody has computed already, siphash_1_3(Secrets::table, flow) of each segment, or 0; empty if
@@ -156,10 +176,15 @@ public:
     void consume(ConnId conn, uint32_t bytes);
     /// Queues all pieces, or none and promises a `writable` event (unless they exceed send_queue_limit by
     /// themselves). The memory stays referenced, through its pin, until its last byte is acknowledged.
-    [[nodiscard]] bool send(ConnId conn, std::span<const Pinned> pieces);
-    [[nodiscard]] bool send(ConnId conn, Pinned piece) { return send(conn, std::span<const Pinned>(&piece, 1)); }
+    /// With `More::to_come` a last segment that is not full waits for what follows: until a send without it,
+    /// shutdown(), close(), or 200 ms with nothing in flight (RFC 9293 MUST-60).
+    enum class More : bool { none, to_come };
+    [[nodiscard]] bool send(ConnId conn, std::span<const Pinned> pieces, More more = More::none);
+    [[nodiscard]] bool send(ConnId conn, Pinned piece, More more = More::none) {
+        return send(conn, std::span<const Pinned>(&piece, 1), more);
+    }
     /// As send(), of a copy made now.
-    [[nodiscard]] bool send_copy(ConnId conn, std::span<const std::byte> bytes);
+    [[nodiscard]] bool send_copy(ConnId conn, std::span<const std::byte> bytes, More more = More::none);
     /// Bytes queued and not yet acknowledged.
     uint32_t unacknowledged(ConnId conn) const;
     /// Half-close: FIN follows what is queued; receiving goes on (RFC 9293 section 3.6).
@@ -174,6 +199,16 @@ public:
     /// Raises `deadline` once, at or just after `when`; replaces the deadline set before.
     void set_deadline(ConnId conn, Instant when);
     void clear_deadline(ConnId conn);
+    /// Ends the connection with `timed_out` when data or the FIN has gone unacknowledged for so long; 0: by R2 alone.
+    /// It is looked at whenever a retransmission or a window probe is due, so never before the first of them.
+    void set_user_timeout(ConnId conn, Duration limit);
+    /// Probes the peer while the connection is idle, or no longer. Dead peers end with `timed_out` (RFC 9293
+    /// MUST-24).
+    void set_keep_alive(ConnId conn, bool on);
+    /// Of what the connection sends from now on (RFC 9293 MUST-48, SHLD-21), 0 to 63, instead of the settings' DSCP.
+    void set_dscp(ConnId conn, uint8_t dscp);
+    /// Small segments leave at once, or wait while others are unacknowledged (Nagle; RFC 9293 MUST-17).
+    void set_no_delay(ConnId conn, bool on);
 
     Pins& pins() { return pins_; }
     const Pins& pins() const { return pins_; }
@@ -220,16 +255,21 @@ private:
     ConnId id_of(const Conn& c) const { return {index_of(c), c.generation}; }
     bool listening(const Endpoint& local) const;
     void raise(const Conn& c, Event::Kind kind);
+    void raise_once(const Conn& c, Event::Kind kind);
     void enter(Conn& c, State next);
     void make_ready(Conn& c);
+    Conn& begin(uint32_t index, const FourTuple& flow, State state);
     void release(Conn& c);
     void forget(Conn& c);
-    bool queue_pieces(Conn& c, std::span<const Pinned> pieces);
+    bool queue_pieces(Conn& c, std::span<const Pinned> pieces, More more);
     bool promise_writable(Conn& c, uint64_t size);
     static bool waits_for_room(const Conn& c) {
-        return c.has(ConnFlags::wants_writable) && c.queued() == 0 && c.in_flight() == 0;
+        return c.has(ConnFlags::wants_writable) && c.queued() == 0 && c.in_flight() == 0 &&
+               !in(c.state, opening_states);
     }
     void stop_waiting_for_room(Conn& c);
+    void hold_back(Conn& c, More more);
+    void stop_hold_timer(Conn& c);
     uint32_t timestamp_clock(Instant now) const;
     uint32_t timestamp_offset(const FourTuple& flow) const;
     bool has_unread(const Conn& c) const;
@@ -253,6 +293,7 @@ private:
     Verdict listen_arrives(uint64_t hash, const Segment& s, Instant now, TxBatch& out);
     Verdict half_open_arrives(uint32_t index, uint64_t hash, const Segment& s, Instant now, TxBatch& out);
     Verdict complete_handshake(uint32_t index, uint64_t hash, const Segment& s, Instant now);
+    void accept_options(HalfOpen& h, const Segment& syn) const;
     void agree(Conn& c, const HalfOpen& h, const Segment& s, Instant now);
     Verdict make_half_open(uint64_t hash, const Segment& syn, SeqNum iss, Instant now, TxBatch& out);
     bool send_syn_ack(const HalfOpen& h, Instant now, TxBatch& out);
@@ -263,14 +304,26 @@ private:
     Duration syn_ack_timeout(uint32_t level) const;
     SeqNum initial_sequence(const FourTuple& flow, Instant now) const;
     uint16_t receive_mss(const FourTuple& flow) const;
-    uint8_t receive_scale() const;
-    uint32_t initial_window() const;
+
+    // connect.cpp
+    bool may_connect(const IpAddress& local, const Endpoint& remote) const;
+    bool is_free(const FourTuple& flow, Instant now) const;
+    bool may_take_over(const TimeWait& t, Instant now) const;
+    Verdict syn_sent_arrives(Conn& c, const Segment& s, Instant now, TxBatch& out);
+    Verdict syns_crossed_arrives(Conn& c, const Segment& s, Instant now, TxBatch& out);
+    static void sample_syn(Conn& c, Instant now);
+    void become_established(Conn& c);
+    void fail_to_open(Conn& c, Event::Kind kind, Tally why);
+    Verdict opening_notice(Conn& c, const PathNotice& notice);
+    void on_syn_timeout(Conn& c, Instant now);
+    Output output_opening(Conn& c, Instant now, TxBatch& out);
+    void emit_syn(Conn& c, Instant now, TxBatch& out);
 
     // ack.cpp
     Verdict process_ack(Conn& c, const Segment& s, Instant now);
     void on_new_ack(Conn& c, const Segment& s, Instant now);
     void on_duplicate_ack(Conn& c);
-    void update_window(Conn& c, const Segment& s, Instant now);
+    void update_window(Conn& c, const Segment& s, bool advances, Instant now);
     void sample_rtt(Conn& c, const Segment& s, Instant now);
     void on_fin_acknowledged(Conn& c, Instant now);
 
@@ -286,20 +339,36 @@ private:
     bool settle(Conn& c);
     void settle_turn();
     void note_received(Conn& c, size_t size);
+    void note_duplicate(Conn& c, SackBlock block);
+    SackBlock take_duplicate(Conn& c);
+    bool owes_reports(const Conn& c) const;
+    void forget_duplicates();
+
+    // receive_window.cpp
+    uint32_t receive_buffer(const Conn& c) const;
+    uint32_t receive_buffer(uint8_t doublings) const;
+    uint32_t receive_space(const Conn& c) const;
+    bool may_announce_more(const Conn& c) const;
+    bool is_worth_a_step(const Conn& c, SeqNum edge) const;
+    uint16_t announce_window(Conn& c, Instant now);
+    void measure_round(Conn& c, Instant now);
+    uint8_t receive_scale() const;
+    uint32_t initial_window() const;
 
     // output.cpp
     Output output(Conn& c, Instant now, TxBatch& out);
+    void attend(Conn& c, Instant now);
     bool output_lost(Conn& c, Instant now, TxBatch& out, uint32_t& quota);
     bool output_new(Conn& c, Instant now, TxBatch& out, uint32_t& quota);
     bool output_reset(Conn& c, Instant now, TxBatch& out);
     static PathId path_of(const Conn& c);
     Segment& add_segment(const Conn& c, SeqNum seq, Instant now, TxBatch& out);
     uint32_t emit(Conn& c, SeqNum seq, uint32_t size, bool with_fin, Instant now, TxBatch& out);
+    void report_received(Conn& c, Segment& s);
     void count_emitted(Conn& c, SeqNum seq, uint32_t size, bool fin, Instant now);
     bool may_send_small(const Conn& c, uint32_t size, uint32_t usable) const;
-    uint16_t announce_window(Conn& c);
-    uint32_t receive_space(const Conn& c) const;
     void start_persist(Conn& c, Instant now);
+    void start_holding(Conn& c, Instant now);
     void serve_ready(Instant now, TxBatch& out);
 
     // timeouts.cpp
@@ -308,6 +377,7 @@ private:
     void on_persist_timeout(Conn& c, Instant now);
     void count_expiry(Conn& c, Instant now);
     bool exhausted(const Conn& c) const;
+    bool user_timeout_is_over(const Conn& c, Tick due, Instant now);
     void give_up(Conn& c, Event::Kind kind);
     Duration rto(const Conn& c) const;
     void start_retransmit_timer(Conn& c, Instant now);
@@ -315,12 +385,19 @@ private:
     Tick next_deadline(const Conn& c) const;
     void schedule(Conn& c);
 
+    // keep_alive.cpp
+    static bool is_idle(const Conn& c);
+    void restart_keep_alive(Conn& c, Instant now);
+    void stop_keep_alive(Conn& c);
+    void on_keep_alive_timeout(Conn& c, Instant now);
+
     // path_mtu.cpp
     bool lower_path_mtu(Conn& c, const PathNotice& notice, Instant now);
     void resend_outstanding(Conn& c, Instant now);
 
     // close.cpp
     void queue_fin(Conn& c);
+    void abandon(Conn& c);
     void abort_with_reset(Conn& c);
     bool finished(Conn& c, Instant now);
 
@@ -341,12 +418,21 @@ private:
     };
     static constexpr uint16_t no_borrowed = 0xffff;
 
+    // A duplicate that a DSACK block will tell of (RFC 2883). A report that does not leave in its turn is lost, and
+    // so is one that finds no place: it is advice.
+    struct Duplicate {
+        ConnId conn;  // none: told
+        SackBlock block;
+    };
+    static constexpr uint32_t most_duplicates = 64;  // of one turn
+
     StackSettings settings_;
     Secrets secrets_;
     Counters& counters_;
     Pool<Conn> conns_;
     FlowTable table_;
     TimerWheel<Conn> wheel_;
+    std::vector<ConnExtras> extras_;
     HalfOpenStore half_open_;
     TimeWaitStore time_wait_;
     Chunks chunks_;
@@ -355,6 +441,7 @@ private:
     SendQueues send_queues_;
     RateLimit reset_limit_;
     RateLimit ack_limit_;  // ACKs of half-open and TIME-WAIT records to segments without data
+    PortChooser ports_;
     Jitter jitter_;
 
     std::vector<Endpoint> listeners_;
@@ -363,9 +450,30 @@ private:
     uint32_t event_count_ = 0;
     std::vector<Borrowed> borrowed_;
     uint32_t borrowed_count_ = 0;
+    std::array<Duplicate, most_duplicates> duplicates_{};
+    uint32_t duplicate_count_ = 0;
     uint32_t next_generation_ = 1;
+    uint32_t least_window_step_ = 0;  // by which an announced window opens, over either family
     uint8_t ack_threshold_units_ = 1;
     bool accepting_ = true;
 };
+
+template <class Accepts>
+ConnId Stack::connect(const IpAddress& local, const Endpoint& remote, Instant now, Accepts&& accepts) {
+    FourTuple flow{local, remote.address, 0, remote.port};
+    if (!may_connect(local, remote)) {
+        counters_.add(Tally::connects_forbidden);
+        return {};
+    }
+    const auto port = ports_.choose(flow, [&](const FourTuple& candidate) {
+        return !listening({local, candidate.local_port}) && accepts(candidate) && is_free(candidate, now);
+    });
+    if (!port) {
+        counters_.add(Tally::connects_without_port);
+        return {};
+    }
+    flow.local_port = *port;
+    return connect(flow, now);
+}
 
 }  // namespace pollux::tcp

@@ -35,6 +35,9 @@ struct StackSettings {
 
     // Receiving.
     uint32_t receive_buffer = 256 * 1024;  // bytes; what one connection may keep unread or out of order
+    // To what it may grow, by doubling, while a peer fills it within each round trip and the application keeps up.
+    // Not above receive_buffer: it never grows.
+    uint32_t receive_buffer_max = 0;
     Duration ack_delay = 40ms;             // RFC 9293 MUST-40: below 0.5 s
     uint16_t reassembly_ranges = 64;       // separate out-of-order ranges of one connection
 
@@ -43,8 +46,23 @@ struct StackSettings {
     Duration min_rto_variance = 200ms;  // RTO = SRTT + max(this, 4 RTTVAR), as Linux
     Duration max_rto = 120s;
     uint8_t syn_ack_retries = 5;  // after 1, 2, 4, 8, 16 s
+    uint8_t syn_retries = 7;      // R2 of an open of ours: after 1, 2, 4, ... 64 s; given up after 247 s (MUST-23)
     uint8_t data_retries = 15;    // R2: more than 100 s with the default RTO
     uint8_t orphan_retries = 8;   // R2 of a connection that the application has closed
+
+    // Ports that an active open may choose from, both ends included (RFC 6056 section 3.2).
+    uint16_t first_local_port = 32'768;
+    uint16_t last_local_port = 60'999;
+
+    // RFC 5482 section 3, without the option: data or a FIN unacknowledged for so long ends the connection, at a
+    // closed window too, and R2 counts no more. 0: R2 alone.
+    Duration user_timeout = 0s;
+
+    // Keep-alive probes (RFC 9293 section 3.8.4): asked for by the application, or here for every connection.
+    bool keep_alive = false;
+    Duration keep_alive_idle = 2h;       // without a segment from the peer, until the first probe
+    Duration keep_alive_interval = 75s;  // between probes that nothing answers
+    uint8_t keep_alive_probes = 9;       // unanswered ones that end the connection: never a single one (MUST-29)
 
     // Closing.
     Duration msl = 30s;         // TIME-WAIT lasts 2 MSL

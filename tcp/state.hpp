@@ -26,8 +26,10 @@ constexpr State operator|(State a, State b) { return State(uint16_t(a) | uint16_
 /// Whether `state` is one of the set `states`.
 constexpr bool in(State state, State states) { return (uint16_t(state) & uint16_t(states)) != 0; }
 
-/// We may still send new data (our FIN is not queued yet as far as the state knows).
-inline constexpr State can_send_states = State::established | State::close_wait;
+/// Of a Conn: asked for by us, and not ESTABLISHED yet.
+inline constexpr State opening_states = State::syn_sent | State::syn_received;
+/// We may still queue new data (our FIN is not queued yet as far as the state knows). While opening it waits.
+inline constexpr State can_send_states = opening_states | State::established | State::close_wait;
 /// The peer may still send data.
 inline constexpr State can_receive_states = State::established | State::fin_wait_1 | State::fin_wait_2;
 /// Our FIN is sent and unacknowledged.

@@ -12,9 +12,12 @@ Verdict Stack::process_text(Conn& c, const Segment& s, Instant, Verdict so_far) 
     if (s.payload.empty() || !in(c.state, can_receive_states)) return so_far;
     SeqNum at = s.seq;
     Piece data = s.payload;
+    SackBlock duplicate;
     if (at.before(c.rcv.nxt)) {  // the old part
         const uint32_t old = c.rcv.nxt.since(at);
+        duplicate = {at, earlier(c.rcv.nxt, at + static_cast<uint32_t>(data.size()))};
         if (old >= data.size()) {
+            note_duplicate(c, duplicate);
             acknowledge_at_once(c);
             return Verdict::old_data;
         }
@@ -31,6 +34,10 @@ Verdict Stack::process_text(Conn& c, const Segment& s, Instant, Verdict so_far) 
         abort_with_reset(c);
         return Verdict::data_after_close;
     }
+    if (duplicate == SackBlock{} && c.has(ConnFlags::has_store)) {
+        duplicate = ReceiveStores::overlap(stores_[c.store], at, at + static_cast<uint32_t>(data.size()));
+    }
+    note_duplicate(c, duplicate);
     return keep_or_deliver(c, at, data);
 }
 
@@ -86,6 +93,43 @@ void Stack::note_received(Conn& c, size_t size) {
     c.unacked_units = static_cast<uint8_t>(std::min<size_t>(units, 255));
     if (c.unacked_units >= ack_threshold_units_) c.set(ConnFlags::ack_now);
     make_ready(c);
+}
+
+// RFC 2883 section 4: of one segment the first duplicate part is told. With more of them in one turn than fit, or
+// when what leaves in this turn is refused, the report is lost: it is advice.
+void Stack::note_duplicate(Conn& c, SackBlock block) {
+    if (block.first == block.end || !c.has(ConnFlags::sack) || duplicate_count_ == duplicates_.size()) return;
+    duplicates_[duplicate_count_++] = {id_of(c), block};
+    c.set(ConnFlags::has_duplicate);
+}
+
+SackBlock Stack::take_duplicate(Conn& c) {
+    SackBlock oldest;
+    bool more = false;
+    for (Duplicate& d : std::span(duplicates_).first(duplicate_count_)) {
+        if (d.conn != id_of(c)) continue;
+        more = oldest.first != oldest.end;
+        if (more) break;
+        oldest = d.block;
+        d.conn = {};
+    }
+    if (!more) c.clear(ConnFlags::has_duplicate);
+    return oldest;
+}
+
+// Whether ACKs of this turn have more to tell than those that have left could say.
+bool Stack::owes_reports(const Conn& c) const {
+    if (!c.has(ConnFlags::sack) || !c.has(ConnFlags::has_duplicate | ConnFlags::has_store)) return false;
+    return c.has(ConnFlags::has_duplicate) || stores_[c.store].unreported > 0;
+}
+
+void Stack::forget_duplicates() {
+    for (const Duplicate& d : std::span(duplicates_).first(duplicate_count_)) {
+        if (d.conn && conns_[d.conn.index].generation == d.conn.generation) {
+            conns_[d.conn.index].clear(ConnFlags::has_duplicate);
+        }
+    }
+    duplicate_count_ = 0;
 }
 
 ReceiveStore* Stack::store_of(Conn& c) {

@@ -22,6 +22,7 @@ void Stack::enter_time_wait(Conn& c, Instant now) {
     t.ts_recent = c.ts_recent;
     t.timestamps = c.has(ConnFlags::timestamps);
     t.rcv_scale = c.rcv_scale;
+    t.doublings = extras_[index_of(c)].doublings & 0xf;
     t.path = c.path;
     [[maybe_unused]] const bool replaced =
         table_.replace(hash(c.flow), EntryRef::connection(index_of(c)), EntryRef::time_wait(index));
@@ -40,8 +41,9 @@ Verdict Stack::time_wait_arrives(uint32_t index, uint64_t hash, const Segment& s
     const bool older =
         t.timestamps && s.has(Present::timestamps) && static_cast<int32_t>(s.timestamps.value - t.ts_recent) < 0;
     if (!older && !s.has(Flags::ack)) return Verdict::no_ack;
-    // The expected ACK teaches nothing any more.
-    if (!older && s.seq == t.rcv_nxt && s.seq_length() == 0) return Verdict::time_wait;
+    // The expected ACK teaches nothing any more; one of what was never sent is answered (RFC 5961 section 5.2).
+    const bool expected = s.seq == t.rcv_nxt && s.seq_length() == 0 && s.ack.at_or_before(t.snd_nxt);
+    if (!older && expected) return Verdict::time_wait;
     // An answer to a segment without data may be answered in turn: limited.
     if (s.seq_length() == 0 && !ack_limit_.allow(now)) return Verdict::time_wait;
     t.path = s.path;
@@ -81,7 +83,8 @@ void Stack::acknowledge_time_wait(const TimeWait& t, Instant now, TxBatch& out) 
     r.seq = t.snd_nxt;
     r.ack = t.rcv_nxt;
     r.flags = Flags::ack;
-    r.window = std::min(settings_.receive_buffer >> t.rcv_scale, 65'535u);
+    // As a connection with everything read: the edge stays where it was, up to a unit of the scale.
+    r.window = std::min((receive_buffer(t.doublings) + (1u << t.rcv_scale) - 1) >> t.rcv_scale, 65'535u);
     if (t.timestamps) {
         r.present = Present::timestamps;
         r.timestamps = {timestamp_clock(now) + timestamp_offset(t.flow), t.ts_recent};

@@ -21,7 +21,8 @@ struct alignas(64) TimeWait {
     Tick ends_at;
     PathId path = unresolved_path;
     bool timestamps = false;
-    uint8_t rcv_scale = 0;
+    uint8_t rcv_scale : 4 = 0;
+    uint8_t doublings : 4 = 0;  // of the receive buffer
     uint32_t next = ~0u, prev = ~0u;
 };
 static_assert(sizeof(TimeWait) == 64, "one cache line");

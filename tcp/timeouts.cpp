@@ -4,6 +4,7 @@
 // A later deadline is only written into the connection: almost every RTO is cancelled, so the wheel looks at the
 // deadline when it gets there.
 #include <algorithm>
+#include <utility>
 
 #include "tcp/new_reno.hpp"
 #include "tcp/stack.hpp"
@@ -11,8 +12,15 @@
 namespace pollux::tcp {
 namespace {
 
-constexpr Duration rto_after_lost_syn = 3s;  // RFC 6298 (5.7)
-constexpr uint8_t most_doublings = 12;       // by then any RTO has reached its maximum
+constexpr Duration rto_after_lost_syn = 3s;      // RFC 6298 (5.7)
+constexpr uint8_t most_doublings = 12;           // by then any RTO has reached its maximum
+constexpr Duration longest_user_timeout = 240h;  // well within the circle of ticks
+
+// `ms` later; never the tick that means "unset".
+Tick after(Tick tick, uint32_t ms) {
+    const uint32_t raw = tick.raw() + ms;
+    return Tick{raw == 0 ? 1u : raw};
+}
 
 }  // namespace
 
@@ -21,12 +29,22 @@ Tick Stack::on_timer(uint32_t index, Instant now) {
     const Tick tick = tick_at(now);
     const auto due = [&](Tick deadline) { return deadline.is_set() && deadline.at_or_before(tick); };
     if (due(c.retransmit_at)) {
-        c.retransmit_at = Tick{};
-        if (c.state == State::fin_wait_2) {
+        const Tick fired = std::exchange(c.retransmit_at, Tick{});
+        if (c.has(ConnFlags::idle_timed)) {
+            on_keep_alive_timeout(c, now);
+        } else if (c.has(ConnFlags::hold_timed)) {
+            c.clear(ConnFlags::hold_timed | ConnFlags::more_to_come);
+            make_ready(c);
+        } else if (c.state == State::fin_wait_2) {
             give_up(c, Event::Kind::timed_out);
+        } else if (in(c.state, opening_states)) {
+            on_syn_timeout(c, now);
         } else if (waits_for_room(c)) {
             c.clear(ConnFlags::wants_writable);
             raise(c, Event::Kind::writable);
+            make_ready(c);  // if that tempts nobody to send, the connection is idle again
+        } else if (user_timeout_is_over(c, fired, now)) {
+            give_up(c, Event::Kind::timed_out);
         } else if (c.has(ConnFlags::persisting) || c.snd_wnd == 0) {
             on_persist_timeout(c, now);
         } else {
@@ -65,15 +83,40 @@ void Stack::on_persist_timeout(Conn& c, Instant now) {
 }
 
 void Stack::count_expiry(Conn& c, Instant now) {
-    ++c.unanswered;
+    if (c.unanswered < 255) ++c.unanswered;
     if (c.backoff < most_doublings) ++c.backoff;
     start_retransmit_timer(c, now);
+    const ConnExtras& extras = extras_[index_of(c)];
+    if (extras.user_timeout_ms != 0) {
+        c.retransmit_at = earliest(c.retransmit_at, after(extras.unacked_since, extras.user_timeout_ms));
+    }
+    if (c.unanswered == r1) raise(c, Event::Kind::unanswered);
     make_ready(c);
 }
 
-// R2 (RFC 9293 section 3.8.3).
+// R2 (RFC 9293 section 3.8.3), or the user timeout instead; nobody waits for what the application has closed.
 bool Stack::exhausted(const Conn& c) const {
+    if (!c.has(ConnFlags::app_closed) && extras_[index_of(c)].user_timeout_ms != 0) return false;
     return c.unanswered >= (c.has(ConnFlags::app_closed) ? settings_.orphan_retries : settings_.data_retries);
+}
+
+void Stack::set_user_timeout(ConnId conn, Duration limit) {
+    const Conn* c = find(conn);
+    if (c == nullptr) return;
+    extras_[conn.index].user_timeout_ms =
+        static_cast<uint32_t>(std::clamp<Duration>(limit, 0s, longest_user_timeout) / 1ms);
+}
+
+// RFC 5482 section 3, RFC 6429: an answer that acknowledges nothing does not count. The first expiry since SND.UNA
+// moved tells when the wait began: the timer was started with it.
+bool Stack::user_timeout_is_over(const Conn& c, Tick due, Instant now) {
+    ConnExtras& extras = extras_[index_of(c)];
+    if (extras.user_timeout_ms == 0) return false;
+    if (!extras.unacked_since.is_set() || extras.unacked_una != c.snd.una) {
+        extras.unacked_una = c.snd.una;
+        extras.unacked_since = after(due, -static_cast<uint32_t>(rto(c) / 1ms));
+    }
+    return after(extras.unacked_since, extras.user_timeout_ms).at_or_before(tick_at(now));
 }
 
 void Stack::give_up(Conn& c, Event::Kind kind) {

@@ -17,6 +17,7 @@ enum class Verdict : uint8_t {
     syn_answered,        // SYN to a listener: SYN-ACK sent
     syn_repeated,        // repeated SYN of a half-open connection: same SYN-ACK again
     opened,              // completed a handshake
+    syns_crossed,        // SYN of a peer whom we had sent a SYN: SYN-ACK sent
     fin,                 // ended the peer's half of the connection
     time_wait_reopened,  // newer SYN took over a tuple in TIME-WAIT
     arp,                 // ARP, read or answered
@@ -39,6 +40,8 @@ enum class Verdict : uint8_t {
     syn_in_window,      // SYN in a synchronised state: challenge ACK
     time_wait,          // handled by a TIME-WAIT record
     half_open_ack,      // unacceptable ACK in SYN-RECEIVED: RST sent
+    wrong_syn_ack,      // in SYN-SENT, acknowledges what is not our SYN: RST sent
+    not_open_yet,       // in SYN-SENT, neither SYN nor RST
     data_after_close,   // data for a connection that the application has closed: RST
     no_connection,      // belongs to no connection: RST sent
     no_listener,        // SYN to a port where nobody listens: RST sent

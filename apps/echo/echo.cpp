@@ -39,6 +39,10 @@ public:
                 case tcp::Event::Kind::closed:
                 case tcp::Event::Kind::reset:
                 case tcp::Event::Kind::timed_out:
+                case tcp::Event::Kind::refused:
+                case tcp::Event::Kind::unreachable:
+                case tcp::Event::Kind::unanswered:
+                case tcp::Event::Kind::path_error:
                 case tcp::Event::Kind::deadline: break;
             }
         }

@@ -65,7 +65,11 @@ void HttpServer::on_turn(std::span<const tcp::Event> events, tcp::Stack& stack, 
             case tcp::Event::Kind::deadline: on_deadline(conn, stack, now); break;
             case tcp::Event::Kind::closed:
             case tcp::Event::Kind::reset:
+            case tcp::Event::Kind::refused:
+            case tcp::Event::Kind::unreachable:
             case tcp::Event::Kind::timed_out: forget(conn); break;
+            case tcp::Event::Kind::unanswered:  // R2 and the deadlines see to it
+            case tcp::Event::Kind::path_error: break;
         }
     }
 }

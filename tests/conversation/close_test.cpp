@@ -175,6 +175,16 @@ TEST_F(Close, FinSharesTheLastSegment) {
     peer.expects_nothing();
 }
 
+// RFC 9293 section 3.7.4: Nagle's algorithm holds small data back, and a FIN is no data.
+TEST_F(Close, FinFollowsDataThatIsStillUnacknowledged) {
+    proves("F4");
+    peer.connects();
+    app.sends("last words");
+    peer.expects({.flags = ack, .seq = 1, .text = "last words"});
+    app.shuts_down();
+    peer.expects({.flags = fin | ack, .seq = 11, .bytes = 0});
+}
+
 TEST_F(Close, FinWaitsBehindDataThatTheWindowHoldsBack) {
     proves("F4");
     for (const bool full : {false, true}) {

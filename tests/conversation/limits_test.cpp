@@ -177,6 +177,29 @@ TEST_F(Limits, UnreadDataWithoutAChunkIsNotAcknowledged) {
     expects_all_returned();
 }
 
+// RCV.NXT has passed the segment before the application's turn; what that leaves unread and nothing can keep must not
+// be acknowledged.
+TEST_F(Limits, UnreadDataThatFindsNoStoreIsGivenBackToThePeer) {
+    starts_with(settings_with([](auto& s) { s.capacity.receive_stores = 1; }));
+    app.consumes = false;
+    invites(2);
+    for (auto& p : peers) p->connects();
+    peers[0]->sends({.flags = ack, .text = "kept"});
+    peers[1]->sends({.flags = ack, .text = "given back"});
+    peers[1]->expects({.flags = ack, .seq = 1, .ack = 1});
+    EXPECT_EQ(world.count(Tally::unread_bytes_rolled_back), 10u);
+    app.consumes = true;
+    peers[1]->sends({.flags = ack, .seq = 1, .text = "given back"});
+    EXPECT_EQ(app.received(), "given back");
+    time.passes(50ms);
+    peers[1]->expects({.flags = ack, .ack = 11});
+    for (auto& p : peers) {
+        p->forgets();
+        p->sends({.flags = rst});
+    }
+    expects_all_returned();
+}
+
 TEST_F(Limits, ReceiveStoresRunOutWithoutHarmToData) {
     starts_with(settings_with([](auto& s) { s.capacity.receive_stores = 2; }));
     invites(5);

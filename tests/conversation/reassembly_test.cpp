@@ -248,6 +248,18 @@ TEST_F(Reassembly, DataBeyondTheRightEdgeIsTrimmed) {
     EXPECT_TRUE(same(app.received(), pattern(0, fits)));
 }
 
+TEST_F(Reassembly, SegmentInOrderThatIsLargerThanTheWindowIsTrimmed) {
+    proves("E7");
+    for (const bool ts : {false, true}) {  // the expected segment, as the fast path sees it, has timestamps
+        SCOPED_TRACE(ts ? "with timestamps" : "without");
+        starts_with(settings_with([](auto& s) { s.receive_buffer = 1'000; }));
+        peer.connects({.ts = ts});
+        peer.sends({.flags = ack, .seq = 1, .bytes = 1'001});
+        peer.expects({.flags = ack, .ack = 1'001});
+        EXPECT_TRUE(same(app.takes(), pattern(0, 1'000)));
+    }
+}
+
 TEST_F(Reassembly, SameOutOfOrderSegmentAHundredTimesHoldsItsMemoryOnce) {
     proves("E3 E6");
     peer.connects();

@@ -30,6 +30,26 @@ TEST_F(Validation, ExactResetEndsTheConnectionAtOnceInEverySynchronizedState) {
     }
 }
 
+TEST_F(Validation, ResetMayCarryItsReasonAsData) {
+    proves("SHLD-2 D1 D2 D3");
+    for (const State state : synchronized_states) {
+        SCOPED_TRACE(tcp::name(state));
+        brings_to(state);
+        const int64_t nxt = peer.nxt;
+        EXPECT_EQ(peer.sends({.flags = rst, .seq = nxt - 4, .text = "old"}), Verdict::reset_ignored);
+        peer.expects_nothing();
+        EXPECT_EQ(peer.sends({.flags = rst, .seq = nxt + 1, .text = "near"}), Verdict::reset_in_window);
+        peer.expects({.flags = ack, .seq = snd_nxt(state), .ack = nxt});
+        EXPECT_EQ(peer.sends({.flags = rst | ack, .seq = nxt, .ack = snd_una(state), .text = "port closed by peer"}),
+                  Verdict::reset_by_peer);
+        peer.expects_nothing();
+        EXPECT_EQ(peer.state(), State::closed);
+        EXPECT_EQ(app.received(), "");
+        EXPECT_EQ(app.takes_events(), Events{Kind::reset});
+        expects_all_returned();
+    }
+}
+
 TEST_F(Validation, ResetInTheWindowIsChallengedAndChangesNothing) {
     proves("D2");
     for (const State state : synchronized_states) {
@@ -202,14 +222,18 @@ TEST_F(Validation, AckOfWhatWasNeverSentDropsTheSegmentAndIsAcknowledged) {
 
 TEST_F(Validation, AckOfUnsentDataTakesNothingOffTheQueue) {
     proves("D7");
-    peer.connects();
-    app.sends("hello");
-    peer.expects({.flags = ack, .text = "hello"});
-    peer.sends({.flags = ack, .ack = 7});
-    peer.expects({.flags = ack, .seq = 6, .ack = 1});
-    EXPECT_EQ(world.stack().unacknowledged(app.conn()), 5u);
-    peer.sends({.flags = ack, .ack = 6});
-    EXPECT_EQ(world.stack().unacknowledged(app.conn()), 0u);
+    for (const bool ts : {false, true}) {  // the expected segment, as the fast path sees it, has timestamps
+        SCOPED_TRACE(ts ? "with timestamps" : "without");
+        starts_with(small_settings());
+        peer.connects({.ts = ts});
+        app.sends("hello");
+        peer.expects({.flags = ack, .text = "hello"});
+        peer.sends({.flags = ack, .ack = 7});
+        peer.expects({.flags = ack, .seq = 6, .ack = 1});
+        EXPECT_EQ(world.stack().unacknowledged(app.conn()), 5u);
+        peer.sends({.flags = ack, .ack = 6});
+        EXPECT_EQ(world.stack().unacknowledged(app.conn()), 0u);
+    }
 }
 
 TEST_F(Validation, AckFarOlderThanTheWindowIsChallengedAndItsDataIsNotDelivered) {
@@ -290,11 +314,16 @@ class AllFlags : public InEveryState, public testing::WithParamInterface<State> 
 
 TEST_P(AllFlags, AreAnsweredAsTheRfcSays) {
     const State state = GetParam();
-    if (state == State::closed) proves("C1 C2 C3");
-    else if (state == State::listen) proves("A3 A4 A5 A6");
-    else if (state == State::syn_received) proves("A8 A11");
-    else if (state == State::time_wait) proves("F12");
-    else proves("D1 D4 D9");
+    if (state == State::closed)
+        proves("C1 C2 C3");
+    else if (state == State::listen)
+        proves("A3 A4 A5 A6");
+    else if (state == State::syn_received)
+        proves("A8 A11");
+    else if (state == State::time_wait)
+        proves("F12");
+    else
+        proves("D1 D4 D9");
     for (unsigned bits = 0; bits < 64; ++bits) {
         const auto flags = static_cast<Flags>(bits);
         SCOPED_TRACE(std::string(tcp::name(state)) + " [" + tcp::to_string(flags) + "]");
@@ -354,7 +383,7 @@ TEST_F(Validation, IcmpErrorsNeverEndASynchronizedConnection) {
                 world.stack().notify({.kind = kind, .flow = peer.flow(), .quoted_seq = quoted}, world.now());
                 time.passes(1ms);
                 EXPECT_EQ(peer.state(), state);
-                EXPECT_EQ(app.takes_events(), Events{});
+                for (const Kind told : app.takes_events()) EXPECT_EQ(told, Kind::path_error);
                 peer.expects_nothing();
             }
         }

@@ -70,6 +70,47 @@ TEST_F(Window, TinyReadsDoNotOpenATinyWindow) {
     EXPECT_GE(update.segment.window, 1'460u);
 }
 
+TEST_F(Window, TinyReadsDoNotMoveTheEdgeOfAnAckThatLeavesAnyway) {
+    proves("E10 MUST-39");
+    starts_with(settings_with([](auto& s) { s.receive_buffer = 8'192; }));
+    app.consumes = false;
+    peer.connects();
+    const int64_t edge = peer.edge();
+    peer.sends({.flags = ack, .bytes = 1'460});
+    for (int i = 0; i < 14; ++i) {
+        app.reads(100);
+        app.sends("x");
+        const Heard h = peer.expects({.text = "x"});
+        EXPECT_EQ(h.ack + h.segment.window, edge);
+        peer.sends({.flags = ack});
+    }
+    app.reads(60);
+    app.sends("x");
+    const Heard h = peer.expects({.text = "x"});
+    EXPECT_EQ(h.ack + h.segment.window, edge + 1'460);
+}
+
+TEST_F(Window, WhatTheScaleCutsOffIsNotTakenBack) {
+    proves("E9 SHLD-14");
+    starts_with(settings_with([](auto& s) { s.receive_buffer = 1 << 20; }));
+    app.consumes = false;
+    peer.connects({.ws = 0});
+    peer.sends({.flags = ack, .bytes = 1'000});
+    time.passes(50ms);
+    const int scale = world.info().rcv_scale;
+    ASSERT_GT(scale, 0);
+    int64_t edge = peer.edge();
+    peer.forgets();
+    for (int i = 0; i < 2 << scale; ++i) {
+        peer.sends({.flags = ack, .bytes = 1});
+        time.passes(50ms);
+        const Heard h = peer.expects({.flags = ack, .ack = peer.nxt});
+        const int64_t now = h.ack + (int64_t{h.segment.window} << scale);
+        EXPECT_GE(now, edge);
+        edge = now;
+    }
+}
+
 TEST_F(Window, ProbeOfOurZeroWindowIsAcknowledgedAtOnce) {
     proves("G10");
     starts_with(settings_with([](auto& s) { s.receive_buffer = 4'096; }));
@@ -231,6 +272,23 @@ TEST_F(Window, WindowIsTakenOnlyFromNewerSegments) {
     EXPECT_EQ(world.info().snd_wnd, 2'920u);
 }
 
+TEST_F(Window, AnAckThatAdvancesBringsItsWindowOnRepeatedDataToo) {
+    proves("G1 G3");
+    peer.window = 2'920;
+    peer.connects();
+    app.sends_pattern(20'000);
+    EXPECT_EQ(furthest(peer.takes_all()), 2'920);
+    peer.sends({.flags = ack, .seq = 11, .ack = 1, .bytes = 10});  // SND.WL1 is 11 now
+    peer.expects({.flags = ack, .ack = 1});
+    // What fills the gap has an older SEG.SEQ and is newer all the same: the right edge moves from 2,920 to 2,930 bytes.
+    peer.sends({.flags = ack, .seq = 1, .ack = 1'461, .win = 1'470, .bytes = 10});
+    for (const Heard& h : peer.takes_all()) EXPECT_EQ(h.bytes(), 0u) << "data beyond the edge that the peer gave";
+    EXPECT_EQ(world.info().snd_wnd, 1'470u);
+    // An older window comes late and counts no more.
+    peer.sends({.flags = ack, .seq = 11, .ack = 1, .win = 60'000});
+    for (const Heard& h : peer.takes_all()) EXPECT_EQ(h.bytes(), 0u) << "an old window let data out";
+}
+
 TEST_F(Window, ShrunkWindowStopsNewDataAndOutstandingDataIsRepeatedInsideIt) {
     proves("G4 MUST-34 SHLD-15 SHLD-16");
     peer.window = 5'840;
@@ -285,7 +343,7 @@ TEST_F(Window, ShrunkToZeroWithDataOutstandingIsSurvivedForHours) {
 // --------------------------------------------------------------------------------------------------
 
 TEST_F(Window, ZeroWindowIsProbedAfterAboutTheRtoWithBackoff) {
-    proves("G8 MUST-35 MUST-36 SHLD-29 SHLD-30");
+    proves("G8 MUST-35 MUST-36 SHLD-29 SHLD-30 X6");
     peer.window = 0;
     peer.connects();
     app.sends_pattern(3'000);
@@ -313,7 +371,7 @@ TEST_F(Window, ZeroWindowIsProbedAfterAboutTheRtoWithBackoff) {
 }
 
 TEST_F(Window, ClosedWindowWithNothingToSendIsNotProbed) {
-    proves("G8");
+    proves("G8 X6");
     peer.window = 0;
     peer.connects();
     time.passes(1h);
@@ -342,7 +400,7 @@ TEST_F(Window, WindowThatClosesInTheMiddleIsProbedToo) {
 }
 
 TEST_F(Window, AcknowledgedProbeByteMovesTheNextProbeOn) {
-    proves("G8 MUST-36");
+    proves("G8 MUST-36 X7");
     peer.window = 0;
     peer.connects();
     app.sends_pattern(10);
@@ -357,7 +415,7 @@ TEST_F(Window, AcknowledgedProbeByteMovesTheNextProbeOn) {
 }
 
 TEST_F(Window, AnsweredProbesKeepTheConnectionForHours) {
-    proves("MUST-37 G8");
+    proves("MUST-37 G8 G9");
     peer.window = 0;
     peer.connects();
     app.sends("waiting");

@@ -102,7 +102,8 @@ void Host::encode(std::vector<Packet>& sent) {
         // Only of a connection that has tried three times in vain (R1), or that ends with this RST.
         const auto info = stack_.info(stack_.find_conn(segment.segment.flow));
         const bool path_in_doubt = info ? info->unanswered >= 3 : segment.segment.has(Flags::rst);
-        if (path_in_doubt && segment.segment.path == tcp::unresolved_path) {
+        const bool opens = segment.segment.has(Flags::syn) && !segment.segment.has(Flags::ack);
+        if ((path_in_doubt || opens) && segment.segment.path == tcp::unresolved_path) {
             ++look_ups_;
         } else {
             EXPECT_EQ(segment.segment.path, test_path) << "answers leave on the path that the packets came by";

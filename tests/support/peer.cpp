@@ -61,7 +61,7 @@ void Peer::starts_over(SeqNum isn) {
     start_ = world_.now();
     isn_ = isn;
     host_isn_ = SeqNum{};
-    host_isn_known_ = timestamps_offered_ = timestamps_ = false;
+    host_isn_known_ = timestamps_offered_ = host_offered_timestamps_ = timestamps_ = false;
     last_ts_heard_ = 0;
     host_scale_ = 0;
     edge_ = 0;
@@ -105,7 +105,11 @@ Segment Peer::segment_of(const Send& what, std::string& payload) const {
 }
 
 void Peer::note_sent(const Segment& segment) {
-    if (segment.has(Flags::syn)) timestamps_offered_ = segment.has(Present::timestamps);
+    if (segment.has(Flags::syn)) {
+        timestamps_offered_ = segment.has(Present::timestamps);
+        // The answer to a SYN of the host's. A SYN out of place agrees to nothing.
+        if (nxt == 0 && host_offered_timestamps_) timestamps_ = timestamps_offered_;
+    }
     if (segment.has(Flags::rst)) return;
     nxt = std::max(nxt, relative(segment.seq, isn_) + static_cast<int64_t>(segment.seq_length()));
 }
@@ -165,7 +169,8 @@ void Peer::hears(const Packet& packet) {
     if (s.has(Flags::syn) && !host_isn_known_) {
         host_isn_ = s.seq;
         host_isn_known_ = true;
-        timestamps_ = timestamps_offered_ && s.has(Present::timestamps);
+        host_offered_timestamps_ = s.has(Present::timestamps);
+        timestamps_ = timestamps_offered_ && host_offered_timestamps_;
     }
     if (s.has(Present::timestamps)) last_ts_heard_ = s.timestamps.value;
     Heard h{.segment = s,

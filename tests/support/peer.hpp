@@ -181,7 +181,7 @@ private:
     tcp::FourTuple flow_;
     tcp::SeqNum isn_, host_isn_;
     bool host_isn_known_ = false;
-    bool timestamps_offered_ = false, timestamps_ = false;
+    bool timestamps_offered_ = false, host_offered_timestamps_ = false, timestamps_ = false;
     uint32_t last_ts_heard_ = 0;
     uint8_t host_scale_ = 0;
     int64_t edge_ = 0;

@@ -17,17 +17,16 @@ constexpr size_t icmp_header = 8;
 
 bool is_v6(const Packet& packet) { return !packet.empty() && packet[0] >> 4 == std::byte{6}; }
 
-}  // namespace
-
-Packet too_big_about(const Packet& dropped, uint32_t mtu) {
+// `rest` is the word behind type, code and checksum.
+Packet error_about(const Packet& dropped, uint8_t type, uint8_t code, uint32_t rest) {
     const bool v6 = is_v6(dropped);
     const size_t ip = v6 ? Ipv6Header::fixed_size : Ipv4Header::min_size;
     // RFC 792: the IP header and 8 bytes. RFC 4443 section 3.2: as much as fits into 1280.
     const size_t quoted = std::min<size_t>(dropped.size(), v6 ? 1280 - ip - icmp_header : ip + 8);
     Packet packet(ip + icmp_header + quoted);
     const auto message = std::span(packet).subspan(ip);
-    store_be16(message.data(), v6 ? 0x0200 : 0x0304);
-    store_be32(message.data() + 4, mtu);
+    store_be16(message.data(), static_cast<uint16_t>(type << 8 | code));
+    store_be32(message.data() + 4, rest);
     std::copy_n(dropped.begin(), quoted, message.begin() + icmp_header);
     const auto length = static_cast<uint16_t>(message.size());
     uint64_t sum = sum_of(message);
@@ -45,6 +44,16 @@ Packet too_big_about(const Packet& dropped, uint32_t mtu) {
     }
     store_be16(message.data() + 2, checksum_of(sum));
     return packet;
+}
+
+}  // namespace
+
+Packet too_big_about(const Packet& dropped, uint32_t mtu) {
+    return is_v6(dropped) ? error_about(dropped, 2, 0, mtu) : error_about(dropped, 3, 4, mtu);
+}
+
+Packet icmp_error_about(const Packet& dropped, uint8_t type, uint8_t code) {
+    return error_about(dropped, type, code, 0);
 }
 
 std::optional<PathNotice> notice_in(const Packet& packet) {

@@ -11,6 +11,8 @@ namespace pollux::test {
 
 /// The error about `dropped`; `mtu` 0: from a router that predates RFC 1191.
 Packet too_big_about(const Packet& dropped, uint32_t mtu);
+/// Any other error about `dropped`, by the numbers of its family (RFC 792, RFC 4443).
+Packet icmp_error_about(const Packet& dropped, uint8_t type, uint8_t code);
 /// What a received error means; nothing if it is none, or damaged.
 std::optional<tcp::PathNotice> notice_in(const Packet& packet);
 

@@ -18,6 +18,10 @@ std::ostream& operator<<(std::ostream& out, Event::Kind kind) {
         case Event::Kind::reset: return out << "reset";
         case Event::Kind::timed_out: return out << "timed_out";
         case Event::Kind::deadline: return out << "deadline";
+        case Event::Kind::refused: return out << "refused";
+        case Event::Kind::unreachable: return out << "unreachable";
+        case Event::Kind::unanswered: return out << "unanswered";
+        case Event::Kind::path_error: return out << "path_error";
     }
     return out << "?";
 }
@@ -106,6 +110,10 @@ void ScriptedApp::on_turn(std::span<const Event> events, Stack& stack, Instant n
             case Kind::closed:
             case Kind::reset:
             case Kind::timed_out:
+            case Kind::refused:
+            case Kind::unreachable:
+            case Kind::unanswered:
+            case Kind::path_error:
             case Kind::deadline: break;
         }
     }

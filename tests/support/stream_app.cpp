@@ -21,11 +21,15 @@ void StreamApp::on_turn(std::span<const Event> events, Stack& stack, Instant now
         if (event.kind == Kind::opened) order_.push_back(name);
         Stream& stream = streams_[name];
         switch (event.kind) {
-            case Kind::opened: break;
+            case Kind::opened:
+            case Kind::unanswered:
+            case Kind::path_error: break;
             case Kind::data: stream.unread = true; break;
             case Kind::writable: stream.may_write = true; break;
             case Kind::peer_closed: stream.peer_closed = true; break;
             case Kind::closed: stream.gone = true; break;
+            case Kind::refused:
+            case Kind::unreachable:
             case Kind::reset:
                 stream.gone = true;
                 ++resets_;

@@ -328,5 +328,18 @@ TEST(ConfigErrors, TimeoutsThatContradictEachOtherAreRefused) {
               R"(a.toml:6: found tcp.initial_rto = "30s", expected at most tcp.max_rto = "20s")");
 }
 
+TEST(ConfigErrors, LocalPortsAreARangeOutsideTheWellKnownOnes) {
+    const auto with = [](const std::string& keys) { return sentence(minimal + "[tcp]\n" + keys); };
+    EXPECT_EQ(with("first_local_port = 2000\nlast_local_port = 2000\n"), "") << "one port is a range";
+    EXPECT_EQ(with("first_local_port = 2001\nlast_local_port = 2000\n"),
+              "a.toml:6: found tcp.first_local_port = 2001, expected at most tcp.last_local_port = 2000");
+    EXPECT_EQ(with("first_local_port = 61000\n"),
+              "a.toml:6: found tcp.first_local_port = 61000, expected at most tcp.last_local_port = 60999");
+    EXPECT_EQ(with("first_local_port = 1023\n"),
+              "a.toml:7: found the integer 1023 for tcp.first_local_port, expected an integer from 1024 to 65535");
+    EXPECT_EQ(with("syn_retries = 11\n"),
+              "a.toml:7: found the integer 11 for tcp.syn_retries, expected an integer from 0 to 10");
+}
+
 }  // namespace
 }  // namespace pollux::config

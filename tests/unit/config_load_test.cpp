@@ -95,8 +95,16 @@ initial_rto = "2s"
 min_rto_variance = "10ms"
 max_rto = "60s"
 syn_ack_retries = 2
+syn_retries = 6
 data_retries = 3
 orphan_retries = 4
+first_local_port = 1024
+last_local_port = 2000
+user_timeout = "3min"
+keep_alive = true
+keep_alive_idle = "30min"
+keep_alive_interval = "10s"
+keep_alive_probes = 5
 msl = "500ms"
 fin_wait_2 = "5s"
 nagle = true
@@ -179,8 +187,16 @@ TEST(ConfigLoad, EveryKeyReachesItsMember) {
     EXPECT_EQ(s.tcp.min_rto_variance, 10ms);
     EXPECT_EQ(s.tcp.max_rto, 60s);
     EXPECT_EQ(s.tcp.syn_ack_retries, 2);
+    EXPECT_EQ(s.tcp.syn_retries, 6);
     EXPECT_EQ(s.tcp.data_retries, 3);
     EXPECT_EQ(s.tcp.orphan_retries, 4);
+    EXPECT_EQ(s.tcp.first_local_port, 1'024);
+    EXPECT_EQ(s.tcp.last_local_port, 2'000);
+    EXPECT_EQ(s.tcp.user_timeout, 3min);
+    EXPECT_TRUE(s.tcp.keep_alive);
+    EXPECT_EQ(s.tcp.keep_alive_idle, 30min);
+    EXPECT_EQ(s.tcp.keep_alive_interval, 10s);
+    EXPECT_EQ(s.tcp.keep_alive_probes, 5);
     EXPECT_EQ(s.tcp.msl, 500ms);
     EXPECT_EQ(s.tcp.fin_wait_2, 5s);
     EXPECT_TRUE(s.tcp.nagle);
