@@ -98,6 +98,7 @@ size_t Egress::backlog() const {
 }
 
 void Egress::encode(const TxBatch& batch, Instant now) {
+    neighbors_.advance(now);  // a SYN repeated now may be of one age with the question that ends now
     for (const TxSegment& segment : batch.segments()) encode_one(batch, segment, now);
 }
 

@@ -89,7 +89,7 @@ public:
     using Factory = std::function<App(const WorkerContext&)>;
 
     Launcher(const config::Settings& settings, Factory make_app, Options<App> options)
-        : machine_(settings, options.on_notice),
+        : machine_(settings, options.on_notice, OpensConnections<App>),
           settings_(settings),
           make_app_(std::move(make_app)),
           options_(std::move(options)),

@@ -95,7 +95,8 @@ void Housekeeper::stop() {
     if (thread_.joinable()) thread_.join();
 }
 
-Machine::Machine(const config::Settings& settings, const std::function<void(const std::string&)>& on_notice)
+Machine::Machine(const config::Settings& settings, const std::function<void(const std::string&)>& on_notice,
+                 bool opens)
     : settings_(settings),
       free_cpus_(own_cpus()),
       eal_(settings, pools_bytes(settings)),
@@ -104,7 +105,7 @@ Machine::Machine(const config::Settings& settings, const std::function<void(cons
     if (!eal_.notice().empty() && on_notice) on_notice(eal_.notice());
     make_pools();
     make_ports(on_notice);
-    make_exchange();
+    make_exchange(opens);
     stack_settings_.wall_clock_at_zero_us = clock_.wall_at_zero_us();
 }
 
@@ -148,9 +149,12 @@ void Machine::make_ports(const std::function<void(const std::string&)>& on_notic
     }
 }
 
-void Machine::make_exchange() {
+void Machine::make_exchange(bool opens) {
     // The tables' key: a flow is hashed once, and nobody outside chooses which worker gets it.
-    for (const auto& port : ports_) owners_.push_back(port->ownership(secrets_.table));
+    for (const auto& port : ports_) {
+        if (opens) port->must_foresee_owners();
+        owners_.push_back(port->ownership(secrets_.table));
+    }
     std::vector<Waker*> wakers;
     for (uint32_t i = 0; i < workers(); ++i) {
         wakers_.push_back(std::make_unique<Waker>());

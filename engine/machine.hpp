@@ -68,8 +68,9 @@ private:
 
 class Machine {
 public:
-    /// Throws one sentence. `settings` must outlive the machine.
-    Machine(const config::Settings& settings, const std::function<void(const std::string&)>& on_notice);
+    /// Throws one sentence. `settings` must outlive the machine. `opens`: the application opens connections.
+    Machine(const config::Settings& settings, const std::function<void(const std::string&)>& on_notice,
+            bool opens = false);
 
     uint32_t workers() const { return static_cast<uint32_t>(pools_.size()); }
     const Clock& clock() const { return clock_; }
@@ -95,7 +96,7 @@ public:
 private:
     void make_pools();
     void make_ports(const std::function<void(const std::string&)>& on_notice);
-    void make_exchange();
+    void make_exchange(bool opens);
 
     const config::Settings& settings_;
     cpu_set_t free_cpus_;

@@ -6,7 +6,7 @@
 //                 resolve()            reply                   60 s old and in use
 //      (none) ------------> incomplete -----> reachable --------------------> probing --- reply ---> reachable
 //                                |                                              |
-//                                +-- 3 questions, no answer --> failed <--------+      (failed: refused for 5 s)
+//                                +-- 3 questions, no answer --> failed <--------+      (failed: refused for 10 s)
 //
 // Whom to believe: an answer that nobody asked for teaches nothing. The address of a live entry may change, but not
 // twice within a second, and not by an advertisement that does not claim to override (RFC 4861 section 7.2.5). Only
@@ -104,7 +104,9 @@ public:
     static constexpr uint32_t questions_asked = 3;
     static constexpr tcp::Duration first_wait = std::chrono::seconds{1};  // doubles with each question
     static constexpr tcp::Duration fresh_for = std::chrono::seconds{60};
-    static constexpr tcp::Duration refused_for = std::chrono::seconds{5};
+    // More SYNs may ask than there is room to wait. One that last left before the end of the questions (7 s) comes
+    // again before 14 s and an initial RTO have passed: it must find the refusal, or it would wait for another round.
+    static constexpr tcp::Duration refused_for = std::chrono::seconds{10};
     static constexpr tcp::Duration change_hold = std::chrono::seconds{1};
 
 private:

@@ -40,6 +40,8 @@ public:
     uint32_t workers() const { return workers_; }
     /// Whether a worker may receive segments of other workers' flows.
     bool must_be_computed() const { return kind_ == Kind::software; }
+    /// Whether owner_of() says where a flow's packets will come, before there are any.
+    bool is_foreseen() const { return kind_ != Kind::device || hash_known_; }
 
     /// The owner of `flow`, seen from our side. `receiver`: who has it now, the answer if nobody can tell.
     uint32_t owner_of(const tcp::FourTuple& flow, uint32_t receiver) const {

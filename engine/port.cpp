@@ -201,6 +201,10 @@ Ownership Port::ownership(const tcp::SipKey& key) const {
     return Ownership::device(queues_, device_key, std::move(table));
 }
 
+void Port::must_foresee_owners() {
+    if (!ownership({}).is_foreseen()) spreads_ = false;
+}
+
 void Port::set_mtu(const rte_eth_dev_info& device) {
     const uint16_t mtu = settings_.mtu_bytes;
     if (device.max_mtu != 0 && mtu > device.max_mtu) {

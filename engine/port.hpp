@@ -58,6 +58,9 @@ public:
     /// How its packets find the worker that owns their flow. `key`: of the workers' connection tables.
     Ownership ownership(const tcp::SipKey& key) const;
     Ownership::Kind ownership_kind() const;
+    /// An application opens connections, so it must be known where answers come: a device that spreads flows by a
+    /// hash that nobody can read is not trusted with it. Before ownership() is asked for.
+    void must_foresee_owners();
     const std::string& driver() const { return driver_; }
     /// Whether its queues raise receive interrupts.
     bool wakes() const { return wakes_; }

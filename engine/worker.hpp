@@ -29,6 +29,7 @@
 #include "engine/mbuf.hpp"
 #include "engine/neighbors.hpp"
 #include "engine/nic_queue.hpp"
+#include "engine/opener.hpp"
 #include "engine/paths.hpp"
 #include "tcp/counters.hpp"
 #include "tcp/stack.hpp"
@@ -37,13 +38,17 @@
 namespace pollux::engine {
 
 /// What runs on the stack. `on_turn` comes every turn, with or without events: applications have time too.
-/// Optional: `void drain(tcp::Stack&, tcp::Instant)`, once, when the engine begins to shut down.
+/// Optional: `void drain(tcp::Stack&, tcp::Instant)`, once, when the engine begins to shut down; and what follows.
 template <class A>
 concept Application = requires(A app, const A& const_app, std::span<const tcp::Event> events, tcp::Stack& stack,
                                tcp::Instant now) {
     app.on_turn(events, stack, now);
     { const_app.next_due() } -> std::convertible_to<std::optional<tcp::Instant>>;
 };
+
+/// An application that opens connections: it gets its worker's Opener once, before the first turn.
+template <class A>
+concept OpensConnections = requires(A app, Opener& opener) { app.start(opener); };
 
 inline constexpr uint32_t receive_burst = 32;    // packets of one queue and turn
 inline constexpr uint32_t timer_budget = 64;     // connections served by one turn's timers
@@ -76,10 +81,13 @@ public:
           egress_(interfaces, paths_, neighbors_, addresses_, counters, pool, transmit_batch),
           ingress_(paths_, neighbors_, addresses_, egress_, counters, settings.icmp, settings.crossing,
                    2 * receive_burst * static_cast<uint32_t>(interfaces.size())),
+          opener_(stack, counters, interfaces, addresses_, settings.crossing),
           out_(transmit_batch),
           received_(2 * size_t{receive_burst} * interfaces.size()),
           speaks_(settings.announces),
-          announcements_(settings.announces ? announcements : 0) {}
+          announcements_(settings.announces ? announcements : 0) {
+        if constexpr (OpensConnections<App>) app_.start(opener_);
+    }
 
     /// One turn; whether there was work.
     bool turn(tcp::Instant now) {
@@ -221,6 +229,7 @@ private:
     Exchange::Side* side_;
     Egress egress_;
     Ingress ingress_;
+    Opener opener_;
     tcp::TxBatch out_;
     std::vector<rte_mbuf*> received_;
     bool speaks_;

@@ -60,8 +60,9 @@ struct CrewClient {
 
 class Crew {
 public:
-    /// `probes`: its IPv6 address is asked for before it is used.
-    explicit Crew(uint32_t workers, bool probes = false) : number_(next_++) {
+    /// `probes`: its IPv6 address is asked for before it is used. `owners`: instead of those that the port has.
+    explicit Crew(uint32_t workers, bool probes = false, const std::optional<engine::Ownership>& owners = {})
+        : number_(next_++) {
         for (uint32_t i = 0; i < workers; ++i) {
             pools_.push_back(make_test_pool(2047));
             pool_pointers_.push_back(pools_.back().get());
@@ -73,10 +74,12 @@ public:
         settings_.device = "net_ring_" + name();
         settings_.addresses = {{tcp::IpAddress::from_v4(our_v4), 24}, {our_v6, 64}};
         settings_.duplicate_address_detection = probes;
+        settings_.gateway = tcp::IpAddress::from_v4(gateway_v4);
+        settings_.gateway_v6 = gateway_v6;
         settings_.mac = our_mac;
         port_ = std::make_unique<engine::Port>(settings_, 0, pool_pointers_);
         interfaces_ = {port_->interface()};
-        owners_ = {port_->ownership(test_secrets().table)};
+        owners_ = {owners.value_or(port_->ownership(test_secrets().table))};
         std::vector<engine::Waker*> wakers;
         for (uint32_t i = 0; i < workers; ++i) {
             wakers_.push_back(std::make_unique<engine::Waker>());
@@ -130,7 +133,9 @@ public:
     uint32_t workers() const { return static_cast<uint32_t>(members_.size()); }
     Member& operator[](uint32_t worker) { return *members_[worker]; }
     const engine::Port& port() const { return *port_; }
-    uint32_t owner_of(const CrewClient& client) const { return owners_[0].owner_of(client.server_flow(), 0); }
+    uint32_t owner_of(const CrewClient& client) const { return owner_of(client.server_flow()); }
+    uint32_t owner_of(const tcp::FourTuple& flow) const { return owners_[0].owner_of(flow, 0); }
+    tcp::Instant now() const { return now_; }
 
     void deliver(uint32_t queue, std::span<const std::byte> frame) {
         rte_mbuf* packet = nullptr;

@@ -3,6 +3,7 @@
 
 #include <ostream>
 
+#include "tests/engine/refused.hpp"
 #include "tests/engine/rig.hpp"
 
 namespace pollux::testing {
@@ -44,15 +45,6 @@ Bytes changed(Bytes frame, size_t at, uint8_t value, bool fix_ip = false) {
     if (fix_ip) fix_ip_checksum(frame);
     return frame;
 }
-
-/// One frame that ends in `verdict` without an answer.
-struct Refused {
-    const char* name;
-    Verdict verdict;
-    Bytes frame;
-    const char* rows = "";
-};
-std::ostream& operator<<(std::ostream& out, const Refused& refused) { return out << refused.name; }
 
 std::vector<Refused> refused_frames() {
     using V = Verdict;

@@ -7,6 +7,7 @@
 #include "tcp/wire/icmpv6.hpp"
 #include "tcp/wire/ipv6.hpp"
 #include "tcp/wire/nd.hpp"
+#include "tests/engine/refused.hpp"
 #include "tests/engine/rig.hpp"
 
 namespace pollux::testing {
@@ -24,7 +25,6 @@ using tcp::wire::NeighborSolicitation;
 
 constexpr IpAddress far_v6{{0x2001'0db8, 0x00ff, 0, 9}};
 constexpr IpAddress link_local_peer{{0xfe80'0000, 0, 0, 2}};
-constexpr IpAddress gateway_v6{{0xfe80'0000, 0, 0, 0xfe}};
 const IpAddress our_group = tcp::wire::solicited_node(our_v6);
 
 /// A wire whose port has an IPv6 address beside the IPv4 one; `Probes`: the address is asked for before it is used.
@@ -136,14 +136,6 @@ Message read_icmpv6(const Bytes& frame) {
 }
 
 // ---- Frames that end by name. -----------------------------------------------------------------------------------
-
-struct Refused {
-    const char* name;
-    Verdict verdict;
-    Bytes frame;
-    const char* rows = "";
-};
-std::ostream& operator<<(std::ostream& out, const Refused& refused) { return out << refused.name; }
 
 std::vector<Refused> refused_frames() {
     using V = Verdict;

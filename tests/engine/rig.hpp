@@ -45,6 +45,7 @@ inline constexpr uint32_t gateway_v4 = 0xc000'02fe;
 inline constexpr uint32_t far_v4 = 0xc633'6407;                   // 198.51.100.7
 inline constexpr tcp::IpAddress our_v6{{0x2001'0db8, 0, 0, 1}};   // 2001:db8::1
 inline constexpr tcp::IpAddress peer_v6{{0x2001'0db8, 0, 0, 2}};  // 2001:db8::2
+inline constexpr tcp::IpAddress gateway_v6{{0xfe80'0000, 0, 0, 0xfe}};
 
 inline engine::Interface test_interface() {
     engine::Interface made;
@@ -70,11 +71,13 @@ public:
     void on_turn(std::span<const tcp::Event> events, tcp::Stack& stack, tcp::Instant now) {
         ++turns;
         for (const tcp::Event& event : events) {
+            if (event.kind != tcp::Event::Kind::data && records) seen.push_back(event);
             if (event.kind == tcp::Event::Kind::data) serve(event.conn, stack);
             if (event.kind == tcp::Event::Kind::peer_closed) stack.close(event.conn, now);
         }
     }
     std::optional<tcp::Instant> next_due() const { return due; }
+    void start(engine::Opener& given) { opener = &given; }
     void drain(tcp::Stack& stack, tcp::Instant now) {
         if (!lets_go) return;
         stack.for_each_conn(0, ~0u, [&](tcp::ConnId conn) { stack.close(conn, now); });
@@ -83,6 +86,9 @@ public:
     static_assert(answer.size() == 118);
 
     uint64_t turns = 0, answers = 0;
+    engine::Opener* opener = nullptr;
+    bool records = false;
+    std::vector<tcp::Event> seen;  // all but data, if it records
     std::optional<tcp::Instant> due;
     bool lets_go = true;
 

@@ -118,6 +118,14 @@ TEST(OwnershipOfFlows, WithoutTheDevicesKeyNothingIsHandedOver) {
         << "a table of other queues";
 }
 
+TEST(OwnershipOfFlows, OfADeviceThatKeepsItsKeyToItselfItIsNotForeseen) {
+    EXPECT_TRUE(Ownership{}.is_foreseen());
+    EXPECT_TRUE(Ownership::software(4, {1, 2}).is_foreseen());
+    EXPECT_TRUE(Ownership::device(2, published_key, {0, 1}).is_foreseen());
+    EXPECT_FALSE(Ownership::device(2, {}, {0, 1}).is_foreseen());
+    EXPECT_FALSE(Ownership::device(2, published_key, {0, 1, 2}).is_foreseen());
+}
+
 // ---- Handing over, turn by turn.
 // ------------------------------------------------------------------------------------
 

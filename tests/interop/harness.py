@@ -41,6 +41,7 @@ V4 = Family("IPv4", SERVER, CLIENT, 20)
 V6 = Family("IPv6", SERVER_V6, CLIENT_V6, 40)
 
 httpd = {}  # build type -> program; run.py fills it
+dialer = {}  # likewise: pollux-test-dialer
 ctl = None  # pollux-ctl, of the build with sanitizers
 test_client = None  # the small client, for devices that the kernel does not see
 cores = sorted(os.sched_getaffinity(0))
@@ -92,6 +93,8 @@ UNLIMITED = 'idle_timeout = "0s"\nmax_requests = 0\n'
 class Server:
     """with Server("asan", settings(...)) as server: ..."""
 
+    standard_input = subprocess.DEVNULL
+
     def __init__(self, build, text, arguments=(), family=V4):
         self.namespace = f"pollux-test-{os.getpid()}-{next(_numbers)}"
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="pollux-test."))
@@ -123,7 +126,7 @@ class Server:
         with open(self.folder / "log", "wb") as log:
             self.process = subprocess.Popen(
                 ["ip", "netns", "exec", self.namespace, self.program, "-c", self.file, *self.arguments],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+                stdin=self.standard_input, stdout=log, stderr=log, start_new_session=True,
                 env={**os.environ, "RUNTIME_DIRECTORY": str(self.folder),
                      "LSAN_OPTIONS": f"suppressions={source}/tests/interop/foreign_leaks:print_suppressions=0"},
             )
@@ -225,6 +228,40 @@ class MemifServer(Server):
 
     def _connects(self):
         return "serving" in self.log()
+
+
+class Dialer(Server):
+    """pollux-test-dialer, which opens connections to the kernel; what the kernel opens to it is echoed."""
+
+    standard_input = subprocess.PIPE
+
+    def __init__(self, build, text, targets, *arguments):
+        """`targets`: (what, who closes first, address, port)."""
+        more = []
+        for what, closer, address, port in targets:
+            more += ["--to", f"{what},{closer},[{address}]:{port}"]
+        super().__init__(build, text, [*map(str, arguments), *more])
+        self.program = dialer[build]
+
+    def __exit__(self, *reason):
+        if self.process:
+            self.process.stdin.close()
+        super().__exit__(*reason)
+
+    def _connects(self):
+        return "waiting for orders" in self.log()  # the first connection is for the test to make
+
+    def begins(self):
+        """A batch of connections."""
+        self.process.stdin.write(b".")
+        self.process.stdin.flush()
+
+    def result(self, seconds=60):
+        """No further batch: what it says at the end."""
+        self.process.stdin.close()
+        status = self.ends(seconds)
+        assert status == 0, self.log()
+        return json.loads(next(line for line in self.log().splitlines() if line.startswith("{")))
 
 
 def run_ctl(*arguments, folder, before=()):

@@ -41,16 +41,18 @@ def main():
         return 1
     for build in ("asan", "release"):
         harness.httpd[build] = os.path.abspath(os.path.join(getattr(args, build), "apps/pollux-httpd"))
+        harness.dialer[build] = os.path.abspath(
+            os.path.join(getattr(args, build), "tests/interop/dialer/pollux-test-dialer"))
     harness.test_client = os.path.abspath(os.path.join(args.release, "tests/support/client/pollux-test-client"))
     harness.ctl = os.path.abspath(os.path.join(args.asan, "apps/pollux-ctl"))
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, 8192) if most > 0 else 8192, most))
 
     import ctl_test, device_test, drain_test, http_test, impairment_test, program_test, sleep_test  # noqa: E401
-    import duplicate_test, traffic_test, workers_test  # noqa: E401
+    import duplicate_test, opening_test, traffic_test, workers_test  # noqa: E401
 
     idle, rest = [], unittest.TestSuite()
-    for module in (traffic_test, http_test, drain_test, workers_test, ctl_test, device_test, impairment_test,
+    for module in (traffic_test, http_test, opening_test, drain_test, workers_test, ctl_test, device_test, impairment_test,
                    duplicate_test, sleep_test, program_test):
         over_both_families(module)
         for group in unittest.defaultTestLoader.loadTestsFromModule(module):
