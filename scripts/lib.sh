@@ -48,7 +48,7 @@ need_root_and_tun() {
     fi
 }
 
-# build TYPE [TARGET...]: configures build/TYPE once and builds. Types: release, debug, asan, tsan.
+# build TYPE [TARGET...]: configures build/TYPE once and builds. Types: release, debug, checked, asan, tsan.
 build() {
     local type=$1 options
     shift
@@ -56,6 +56,7 @@ build() {
         release) options=(--buildtype=release -Db_lto=true -Dtests=false) ;;
         debug) options=(--buildtype=debug) ;;
         asan) options=(--buildtype=debugoptimized -Doptimization=1 '-Db_sanitize=address,undefined' -Db_lundef=false -Dbench=false) ;;
+        checked) options=(--buildtype=debugoptimized -Ddpdk=disabled -Dbench=false) ;;  # fast, with assertions
         tsan) options=(--buildtype=debugoptimized -Doptimization=1 -Db_sanitize=thread -Db_lundef=false -Dbench=false) ;;
         *) die "unknown build type $type" ;;
     esac
