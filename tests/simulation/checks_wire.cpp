@@ -1,4 +1,5 @@
 // What is heard, and the checks of what is said. Positions are those of watch.hpp.
+#include <algorithm>
 #include <cstdio>
 
 #include "tcp/wire/packet.hpp"
@@ -125,7 +126,8 @@ void Checks::hears_ack(Watch& w, const Segment& s, Instant now) {
         const bool settles = counts && std::exchange(w.doubtful, false);
         const bool advances = ack > w.heard_ack;
         if (advances || settles) {
-            // What is outstanding has its timer started anew (RFC 6298 (5.3)); or had already, if the one in doubt did.
+            // What is outstanding has its timer started anew (RFC 6298 (5.3)); or had already, if the one in doubt
+            // did.
             w.heard_ack = ack;
             w.doubtful = !counts;
             w.base = now;
@@ -180,6 +182,9 @@ void Checks::says(const Segment& s, size_t packet_size, Instant now) {
     const Story::End end = application_.story(w.connection).end;
     if (scenario_.hostile && end != Story::End::none && end != Story::End::let_go) return;
     if (s.has(Flags::syn)) return says_syn(w, s, now);
+    // The application has let go: the end that followed may have found no room to leave either.
+    const bool of_another = w.iss_known && (w.position(s.seq) < -1 || w.position(s.seq) > w.said_end);
+    if (scenario_.hostile && end == Story::End::let_go && of_another) return;
     if (!w.iss_known || !w.irs_known) return complain(now, w, "says more than SYN before both SYNs: " + to_string(s));
     if (!s.has(Flags::ack)) return complain(now, w, "a segment without ACK: " + to_string(s));
     check_ack(w, s, now);
@@ -218,8 +223,10 @@ void Checks::says_syn(Watch& w, const Segment& s, Instant now) {
     if (!w.irs_known) {
         w.irs_known = true;
         w.irs = s.ack.back(1);
-        const auto heard = std::ranges::find_if(w.offers, [&](const Offer& o) { return o.seq == w.irs; });
-        if (heard == w.offers.end()) return complain(now, w, "acknowledges a SYN that never came: " + to_string(s));
+        // The latest: an earlier one may have found no record.
+        const auto heard =
+            std::find_if(w.offers.rbegin(), w.offers.rend(), [&](const Offer& o) { return o.seq == w.irs; });
+        if (heard == w.offers.rend()) return complain(now, w, "acknowledges a SYN that never came: " + to_string(s));
         w.heard = *heard;
         w.heard_clock = heard->clock;
         w.clock_heard = heard->timestamps;
