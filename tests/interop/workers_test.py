@@ -54,7 +54,7 @@ class Workers(junit.Case):
     def loads(self, server, family, seconds):
         """wrk with 256 connections, and a look at the workers while it runs."""
         watch, load = Watch(server), {}
-        before = watch.of_each("delivered")
+        before, opened = watch.of_each("delivered"), watch.total("opened")
         wrk = threading.Thread(target=lambda: load.update(
             done=server.run("wrk", "-t1", "-c256", f"-d{seconds}s", family.url)))
         wrk.start()
@@ -71,7 +71,9 @@ class Workers(junit.Case):
         # A keyed hash deals 256 connections: a quarter of them at one worker is 8 standard deviations from half.
         self.assertTrue(all(owned[worker] > 64 for worker in range(WORKERS)), owned)
         requests = [now - then for now, then in zip(watch.of_each("delivered"), before)]
-        self.assertGreaterEqual(sum(requests), answered)
+        # A request that overtakes the ACK of its handshake, which is still being handed over, completes the handshake
+        # itself: it is counted as "opened".
+        self.assertGreaterEqual(sum(requests) + watch.total("opened") - opened, answered)
         self.assertTrue(all(share > answered / 5 for share in requests), f"{requests} of {answered}")
 
     def serves(self, server, seconds):
