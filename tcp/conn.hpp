@@ -156,8 +156,8 @@ struct alignas(64) Conn {
     constexpr uint32_t unsent() const { return has(ConnFlags::fin_sent) ? 0 : queued() - in_flight(); }
     constexpr bool fin_acknowledged() const { return has(ConnFlags::fin_sent) && snd.una == snd.nxt; }
 };
-/// What only few connections ask for, in an array beside them by the same index, which the expected segment never
-/// touches.
+/// What only few connections ask for, in an array beside them by the same index. The expected segment does not touch
+/// it, unless buffers may grow or the connection has a DSCP of its own.
 struct ConnExtras {
     uint32_t user_timeout_ms = 0;        // 0: none
     Tick unacked_since;                  // nothing has been acknowledged from here on, while

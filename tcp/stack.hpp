@@ -13,8 +13,8 @@
 // the time, throws or calls back.
 //
 // The members are implemented where a reader of RFC 9293 looks for them: input.cpp (segment arrives), handshake.cpp,
-// connect.cpp, ack.cpp, text.cpp, output.cpp, timeouts.cpp, keep_alive.cpp, path_mtu.cpp, close.cpp, time_wait.cpp;
-// stack.cpp has the rest.
+// connect.cpp, ack.cpp, text.cpp, receive_window.cpp, output.cpp, timeouts.cpp, keep_alive.cpp, path_mtu.cpp,
+// close.cpp, time_wait.cpp; stack.cpp has the rest.
 #pragma once
 
 #include <array>

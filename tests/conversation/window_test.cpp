@@ -5,14 +5,25 @@
 namespace pollux::test {
 namespace {
 
-using Window = Conversation;
-
 // Bytes of the stream that have been heard, retransmissions counted once.
 int64_t furthest(const std::vector<Heard>& all) {
     int64_t end = 1;
     for (const Heard& h : all) end = std::max(end, h.end());
     return end - 1;
 }
+
+class Window : public Conversation {
+protected:
+    /// All that a window of two segments takes is in flight, and SND.WL1 is 11.
+    void fills_a_small_window() {
+        peer.window = 2'920;
+        peer.connects();
+        app.sends_pattern(20'000);
+        EXPECT_EQ(furthest(peer.takes_all()), 2'920);
+        peer.sends({.flags = ack, .seq = 11, .ack = 1, .bytes = 10});
+        peer.expects({.flags = ack, .ack = 1});
+    }
+};
 
 // ---- The window that we announce.
 // --------------------------------------------------------------------------------------
@@ -253,12 +264,7 @@ TEST_F(Window, OurAnnouncedWindowIsScaledAsOurSynSaid) {
 
 TEST_F(Window, WindowIsTakenOnlyFromNewerSegments) {
     proves("G3");
-    peer.window = 2'920;
-    peer.connects();
-    app.sends_pattern(20'000);
-    EXPECT_EQ(furthest(peer.takes_all()), 2'920);
-    peer.sends({.flags = ack, .seq = 11, .ack = 1, .bytes = 10});  // SND.WL1 is 11 now
-    peer.expects({.flags = ack, .ack = 1});
+    fills_a_small_window();
     peer.sends({.flags = ack, .seq = 1, .ack = 1, .win = 60'000, .bytes = 10});  // older, and late
     for (const Heard& h : peer.takes_all()) EXPECT_EQ(h.bytes(), 0u) << "an old window let data out";
     EXPECT_EQ(world.info().snd_wnd, 2'920u);
@@ -274,12 +280,7 @@ TEST_F(Window, WindowIsTakenOnlyFromNewerSegments) {
 
 TEST_F(Window, AnAckThatAdvancesBringsItsWindowOnRepeatedDataToo) {
     proves("G1 G3");
-    peer.window = 2'920;
-    peer.connects();
-    app.sends_pattern(20'000);
-    EXPECT_EQ(furthest(peer.takes_all()), 2'920);
-    peer.sends({.flags = ack, .seq = 11, .ack = 1, .bytes = 10});  // SND.WL1 is 11 now
-    peer.expects({.flags = ack, .ack = 1});
+    fills_a_small_window();
     // What fills the gap has an older SEG.SEQ and is newer all the same: the right edge moves from 2,920 to 2,930 bytes.
     peer.sends({.flags = ack, .seq = 1, .ack = 1'461, .win = 1'470, .bytes = 10});
     for (const Heard& h : peer.takes_all()) EXPECT_EQ(h.bytes(), 0u) << "data beyond the edge that the peer gave";

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "tcp/stack.hpp"
+#include "tests/simulation/few_of_each.hpp"
 #include "tests/simulation/scenario.hpp"
 
 namespace pollux::simulation {
@@ -15,14 +16,7 @@ using namespace tcp;
 TEST(FullRing, AProbeThatHadToWaitDoesNotRepeatAnAcknowledgedFin) {
     StackSettings settings;
     settings.timestamps = false;
-    settings.capacity = {.connections = 4,
-                         .half_open = 4,
-                         .time_wait = 4,
-                         .send_entries = 8,
-                         .chunks = 16,
-                         .receive_stores = 4,
-                         .events = 64,
-                         .pins = 8};
+    settings.capacity = few_of_each;
     Counters counters;
     Stack stack(settings, Secrets{}, counters);
     TxBatch out;

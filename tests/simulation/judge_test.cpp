@@ -5,6 +5,7 @@
 #include "tcp/wire/packet.hpp"
 #include "tests/simulation/checks.hpp"
 #include "tests/simulation/ending.hpp"
+#include "tests/simulation/few_of_each.hpp"
 #include "tests/simulation/stream.hpp"
 
 namespace pollux::simulation {
@@ -23,16 +24,7 @@ Scenario plain() {
     ConnectionPlan plan;
     for (AppPlan& app : plan.apps) app.total = app.piece = total;
     s.connections = {plan};
-    for (HostPlan& host : s.hosts) {
-        host.settings.capacity = {.connections = 4,
-                                  .half_open = 4,
-                                  .time_wait = 4,
-                                  .send_entries = 8,
-                                  .chunks = 16,
-                                  .receive_stores = 4,
-                                  .events = 64,
-                                  .pins = 8};
-    }
+    for (HostPlan& host : s.hosts) host.settings.capacity = few_of_each;
     return s;
 }
 
