@@ -46,6 +46,7 @@ template <class Io>
 void describe(Io& io, Listen& listen) {
     io.text("address", listen.address, address());
     io.count("port", listen.port, 1, 65'535);
+    io.text("congestion", listen.congestion, congestion_or_default());
 }
 
 template <class Io>
@@ -55,6 +56,9 @@ void describe(Io& io, tcp::StackSettings& tcp) {
     io.flag("window_scaling", tcp.window_scaling);
     io.flag("sack", tcp.sack);
     io.flag("timestamps", tcp.timestamps);
+    io.flag("ecn", tcp.ecn);
+    io.flag("ecn_request", tcp.ecn_request);
+    io.count("ecn_syn_retries", tcp.ecn_syn_retries, 1, 11);  // above any syn_retries: every SYN asks
     io.text("receive_buffer", tcp.receive_buffer, size(2 << 10, 1 << 30));
     io.text("receive_buffer_max", tcp.receive_buffer_max, size(0, 1 << 30));
     io.text("ack_delay", tcp.ack_delay, duration(0ms, 499ms));  // RFC 9293 MUST-40: below 0.5 s
@@ -77,6 +81,9 @@ void describe(Io& io, tcp::StackSettings& tcp) {
     io.text("fin_wait_2", tcp.fin_wait_2, duration(1s, 1h));
     io.flag("nagle", tcp.nagle);
     io.text("send_queue_limit", tcp.send_queue_limit, size(64 << 10, 1ull << 31));
+    io.text("congestion", tcp.congestion, congestion());
+    io.flag("hystart", tcp.hystart);
+    io.flag("restart_after_idle", tcp.restart_after_idle);
     io.count("initial_window_segments", tcp.initial_window_segments, 1, 64);
     io.count("resets_per_second", tcp.resets_per_second, 0, 1'000'000);
     io.count("challenge_acks_per_second", tcp.challenge_acks_per_second, 1, 1'000);
@@ -93,6 +100,8 @@ void describe(Io& io, tcp::Capacity& capacity) {
     io.count("send_entries", capacity.send_entries, 1, 1 << 28);
     io.count("chunks", capacity.chunks, 1, 1 << 26);
     io.count("receive_stores", capacity.receive_stores, 1, 1 << 26);
+    io.count("recoveries", capacity.recoveries, 0, 1 << 26);
+    io.count("segment_records", capacity.segment_records, 0, 1 << 28);
     io.count("events", capacity.events, 64, 1 << 20);
 }
 

@@ -306,6 +306,18 @@ Notation<Rss> rss() {
     return one_of<Rss, 3>({{{"auto", Rss::automatic}, {"device", Rss::device}, {"software", Rss::software}}});
 }
 
+Notation<tcp::CongestionControl> congestion() {
+    using tcp::CongestionControl;
+    return one_of<CongestionControl, 2>({{{"cubic", CongestionControl::cubic}, {"new_reno", CongestionControl::new_reno}}});
+}
+
+Notation<std::optional<tcp::CongestionControl>> congestion_or_default() {
+    using Choice = std::optional<tcp::CongestionControl>;
+    return one_of<Choice, 3>({{{"default", Choice{}},
+                               {"cubic", Choice{tcp::CongestionControl::cubic}},
+                               {"new_reno", Choice{tcp::CongestionControl::new_reno}}}});
+}
+
 Notation<std::string> plain_text(std::string what, size_t shortest) {
     return {std::move(what),
             [shortest](std::string_view text) {

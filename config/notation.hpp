@@ -41,6 +41,9 @@ Notation<MacAddress> mac_address();
 Notation<Idle> idle();
 Notation<ChecksumOffload> checksum_offload();
 Notation<Rss> rss();
+Notation<tcp::CongestionControl> congestion();
+/// "default" is none of its own.
+Notation<std::optional<tcp::CongestionControl>> congestion_or_default();
 /// Any text without control characters, at least `shortest` characters long; `what` names it.
 Notation<std::string> plain_text(std::string what, size_t shortest = 0);
 /// Anything at all.

@@ -96,6 +96,7 @@ struct Port {
 struct Listen {
     tcp::IpAddress address{};
     uint16_t port = 0;
+    std::optional<tcp::CongestionControl> congestion;  // of its connections, if not [tcp]'s
     Source source;
     bool operator==(const Listen&) const = default;
 };

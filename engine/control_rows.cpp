@@ -57,6 +57,29 @@ Json counter_row(std::string_view kind, std::string_view name, std::string_view 
             {"sentence", sentence}, {"total", total}, {"workers", std::move(each)}};
 }
 
+std::string_view name_of(tcp::Phase phase) {
+    switch (phase) {
+        case tcp::Phase::open: return "open";
+        case tcp::Phase::reduced: return "reduced";
+        case tcp::Phase::recovery: return "recovery";
+        case tcp::Phase::loss: return "loss";
+    }
+    return "?";
+}
+
+std::string_view name_of(tcp::CongestionControl control) {
+    switch (control) {
+        case tcp::CongestionControl::new_reno: return "new_reno";
+        case tcp::CongestionControl::cubic: return "cubic";
+    }
+    return "?";
+}
+
+/// Bytes a second.
+uint64_t delivery_rate(const tcp::ConnInfo& c) {
+    return uint64_t{c.delivery_bytes} * 1'000'000 / static_cast<uint64_t>(c.delivery_time.count());
+}
+
 }  // namespace
 
 Json connection_row(const tcp::ConnInfo& c, uint32_t worker) {
@@ -77,6 +100,7 @@ Json connection_row(const tcp::ConnInfo& c, uint32_t worker) {
     row["rcv_scale"] = c.rcv_scale;
     row["timestamps"] = c.timestamps;
     row["sack"] = c.sack;
+    row["ecn"] = c.ecn;
     row["timer"] = name_of(c.timer);
     row["timer_left_ms"] = milliseconds(c.timer_left);
     row["ack_left_ms"] = milliseconds(c.ack_left);
@@ -85,6 +109,14 @@ Json connection_row(const tcp::ConnInfo& c, uint32_t worker) {
     row["unanswered"] = c.unanswered;
     row["dup_acks"] = c.dup_acks;
     row["in_recovery"] = c.in_recovery;
+    row["phase"] = name_of(c.phase);
+    row["congestion"] = name_of(c.congestion);
+    row["scoreboard"] = c.scoreboard;
+    row["pipe"] = c.pipe;
+    row["sacked"] = c.sacked;
+    row["lost"] = c.lost;
+    row["min_rtt_us"] = c.min_rtt.count();
+    row["delivery_rate"] = c.delivery_time.count() == 0 ? Json(nullptr) : Json(delivery_rate(c));
     row["fin_queued"] = c.fin_queued;
     row["wants_writable"] = c.wants_writable;
     row["released"] = c.released;
@@ -105,6 +137,7 @@ Json half_open_row(const tcp::HalfOpenInfo& h, uint32_t worker) {
     row["snd_scale"] = h.window_scale ? Json(h.snd_scale) : Json(nullptr);
     row["timestamps"] = h.timestamps;
     row["sack"] = h.sack;
+    row["ecn"] = h.ecn;
     return row;
 }
 
@@ -182,6 +215,8 @@ void pool_rows(const Slice& s, uint32_t worker, const std::function<void(const J
     pool("send_entries", s.use.send_entries, s.capacity.send_entries);
     pool("chunks", s.use.chunks, s.capacity.chunks);
     pool("receive_stores", s.use.receive_stores, s.capacity.receive_stores);
+    pool("recoveries", s.use.recoveries, s.capacity.recoveries);
+    pool("segment_records", s.use.segment_records, s.capacity.segment_records);
     pool("table_entries", s.use.table_entries, s.capacity.table_entries);
     pool("timers", s.use.timers, s.capacity.timers);
     pool("pins", s.use.pins, s.capacity.pins);

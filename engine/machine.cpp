@@ -208,7 +208,7 @@ Idle::Kind Machine::idle_kind() const {
 void Machine::listen_all(tcp::Stack& stack) const {
     for (const config::Listen& listen : settings_.listens) {
         const tcp::Endpoint endpoint{listen.address, listen.port};
-        if (!stack.listen(endpoint)) {
+        if (!stack.listen(endpoint, listen.congestion)) {
             throw std::runtime_error("[[listen]] " + endpoint.to_string() + " stands twice in the settings");
         }
     }
@@ -255,6 +255,8 @@ void add(tcp::PoolUse& total, const tcp::PoolUse& more) {
     total.send_entries += more.send_entries;
     total.chunks += more.chunks;
     total.receive_stores += more.receive_stores;
+    total.recoveries += more.recoveries;
+    total.segment_records += more.segment_records;
     total.table_entries += more.table_entries;
     total.timers += more.timers;
     total.pins += more.pins;

@@ -48,8 +48,8 @@ enum class ConnFlags : uint32_t {
     sack = 1u << 7,             // agreed on both SYNs
     has_store = 1u << 8,        // `store` is valid: unread or out-of-order data
     more_queued = 1u << 9,      // pieces beyond `first` are queued
-    fast_recovery = 1u << 10,   // RFC 6582: until `recover` is acknowledged
-    rto_recovery = 1u << 11,    // [rtx, recover) was sent before a timeout and counts as lost
+    fast_recovery = 1u << 10,   // without a scoreboard, RFC 6582: until `recover` is acknowledged
+    rto_recovery = 1u << 11,    // without one: [rtx, recover) was sent before a timeout and counts as lost
     resend_first = 1u << 12,    // the segment at snd.una leaves again in this turn
     cwnd_limited = 1u << 13,    // cwnd held data back since the last ACK
     wants_writable = 1u << 14,  // send() was refused; tell when there is room
@@ -98,10 +98,16 @@ struct SendPiece {
 struct alignas(64) Conn {
     // Line 0.
     FourTuple flow{};
-    State state = State::closed;
-    uint8_t snd_scale : 4 = 0;  // how far the peer's windows are shifted
-    uint8_t rcv_scale : 4 = 0;  // how far ours are
-    uint8_t backoff = 0;        // doublings of the RTO or of the persist interval
+    State state : 12 = State::closed;
+    bool has_recovery : 1 = false;  // `cold` is valid
+    uint8_t congestion : 2 = 0;     // a CongestionControl
+    uint8_t snd_scale : 4 = 0;      // how far the peer's windows are shifted
+    uint8_t rcv_scale : 4 = 0;      // how far ours are
+    uint8_t backoff : 4 = 0;        // doublings of the RTO or of the persist interval
+    bool ecn : 1 = false;           // agreed: our new data is ECT(0), and ECE reduces cwnd
+    bool hears_ce : 1 = false;      // the peer's data may be ECT: marks are echoed
+    bool echo_ce : 1 = false;       // a mark was heard: ECE on every ACK until CWR
+    bool cwr_due : 1 = false;       // cwnd was reduced: CWR on the next new data
     ConnFlags flags = ConnFlags::none;
     uint32_t generation = 0;
     ReceiveSpace rcv{};
@@ -135,10 +141,11 @@ struct alignas(64) Conn {
     SeqNum recover;                               // RFC 6582
     SeqNum rtx;                                   // next to retransmit during rto_recovery
     uint32_t max_snd_wnd = 0;                     // MAX.SND.WND (RFC 5961 section 5)
-    uint8_t dup_acks = 0;
+    uint8_t dup_acks : 7 = 0;
+    bool ecn_reduced : 1 = false;  // by a mark: what was sent before `recover` reduces cwnd no further
     uint8_t challenge_credit = 0;  // challenge ACKs left in this period
     uint16_t challenge_period = 0;
-    uint32_t cold = none;        // scoreboard and the like, when there is one
+    uint32_t cold = none;        // Recovery
     uint16_t more_count = 0;     // how many pieces stand behind `first`
     uint8_t unanswered = 0;      // timeouts since the peer last answered: R2 counts these
     uint8_t immediate_acks = 0;  // segments of this turn that each earn an ACK (RFC 5681 section 4.2)
@@ -164,10 +171,11 @@ struct ConnExtras {
     SeqNum unacked_una;                  // SND.UNA stands here
     SeqNum round_end;                    // receive buffer: a window's worth of data has come when RCV.NXT is here,
     uint32_t round_start_us = 0;         // having begun then
+    Tick last_sent;                      // data, while cwnd is above the restart window
     uint8_t doublings = 0;               // of the receive buffer, at most 15
     uint8_t dscp = 0;                    // with ConnFlags::own_dscp
 };
-static_assert(sizeof(ConnExtras) == 24);
+static_assert(sizeof(ConnExtras) == 28);
 
 /// R1 of RFC 9293 section 3.8.3: so many timeouts without an answer are told, to the application and to IP.
 inline constexpr uint8_t r1 = 3;

@@ -17,6 +17,7 @@
 // SND.UNA - 1.
 #include <algorithm>
 
+#include "tcp/ecn.hpp"
 #include "tcp/rtt.hpp"
 #include "tcp/stack.hpp"
 
@@ -111,6 +112,7 @@ Verdict Stack::syn_sent_arrives(Conn& c, const Segment& s, Instant now, TxBatch&
     peer.irs = s.seq;
     peer.iss = c.snd.una.back(1);
     accept_options(peer, s);
+    peer.options |= ecn_of_answer(c, s);
     if (c.unanswered > 0 && s.has(Flags::ack)) peer.level = 1;
     agree(c, peer, s, now);
     if (s.has(Flags::ack)) {
@@ -128,6 +130,7 @@ Verdict Stack::syn_sent_arrives(Conn& c, const Segment& s, Instant now, TxBatch&
 // RFC 9293 section 3.10.7.4 in SYN-RECEIVED, for a connection that we asked for.
 Verdict Stack::syns_crossed_arrives(Conn& c, const Segment& s, Instant now, TxBatch& out) {
     const bool peers_syn = s.has(Flags::syn) && !s.has(Flags::rst) && s.seq + 1 == c.rcv.nxt;
+    if (peers_syn && !wants_ecn(s)) c.ecn = false;
     if (!peers_syn) {
         Verdict verdict = check_timestamp(c, s, now);
         if (verdict == Verdict::count) verdict = check_sequence(c, s, now);
@@ -143,7 +146,7 @@ Verdict Stack::syns_crossed_arrives(Conn& c, const Segment& s, Instant now, TxBa
     // Fifth: SND.UNA < SEG.ACK =< SND.NXT leaves one value.
     if (s.ack != c.snd.nxt) return reset_reply(s, Verdict::half_open_ack, now, out);
     if (c.has(ConnFlags::timestamps))
-        sample_rtt(c, s, now);
+        sample_rtt(c, s, 0, now);
     else if (c.unanswered == 0)
         sample_syn(c, now);
     if (c.unanswered > 0) {
@@ -173,9 +176,10 @@ void Stack::sample_syn(Conn& c, Instant now) {
 void Stack::become_established(Conn& c) {
     enter(c, State::established);
     stop_retransmit_timer(c);
-    c.backoff = c.unanswered = 0;
+    c.unanswered = c.backoff = 0;
     c.clear(ConnFlags::resend_first);
     counters_.add(Tally::connections_opened);
+    if (c.ecn) counters_.add(Tally::ecn_connections);
     raise(c, Event::Kind::opened);
     make_ready(c);  // what was queued meanwhile
 }
@@ -233,10 +237,10 @@ void Stack::emit_syn(Conn& c, Instant now, TxBatch& out) {
     s.mss = receive_mss(c.flow);
     const bool asks = c.state == State::syn_sent;
     if (asks) {
-        s.flags = Flags::syn;
+        s.flags = asks_for_ecn_now(c) ? Flags::syn | Flags::ece | Flags::cwr : Flags::syn;
         s.ack = SeqNum{};
     } else {
-        s.flags = Flags::syn | Flags::ack;
+        s.flags = c.ecn ? Flags::syn | Flags::ack | Flags::ece : Flags::syn | Flags::ack;
     }
     if (asks ? settings_.sack : c.has(ConnFlags::sack)) s.present |= Present::sack_permitted;
     // Where neither side shifts anything, leaving the option out says the same.

@@ -36,11 +36,22 @@ enum class Tally : uint8_t {
     syns_retransmitted,
     retransmitted_segments,
     retransmission_timeouts,
-    fast_retransmits,
+    fast_retransmits,        // recoveries begun by duplicate ACKs, SACKs or time
+    recoveries_undone,       // they had been for nothing: cwnd came back
+    timeouts_undone,         // timeouts likewise
+    tail_loss_probes,
+    segments_marked_lost,
+    duplicates_reported,     // DSACKs
+    sacks_reneged,           // peers that dropped what they had reported
+    recoveries_without_room,  // no cold record or ring: NewReno, or a window that waits
+    black_holes_found,       // connections' segments made smaller because full ones drew no answer
     window_probes,
     keep_alive_probes,
     receive_buffers_grown,
     path_mtu_lowered,  // connections' segments made smaller by a "too big"
+    ecn_connections,   // opened with ECN agreed on
+    ecn_reductions,    // of cwnd, by an echoed mark
+    ce_received,       // data segments with a mark, of connections that echo it
     syn_acks_retransmitted,
     half_open_expired,
     time_wait_made,

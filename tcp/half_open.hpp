@@ -22,7 +22,7 @@ struct alignas(64) HalfOpen {
     uint32_t ts_recent = 0;
     uint16_t mss = 0;  // as the peer announced it; 0: it did not
     PathId path = unresolved_path;
-    Present options = Present::none;  // offered by the peer and wanted by us; and the two marks below
+    Present options = Present::none;  // offered by the peer and wanted by us; and the marks below
     uint8_t snd_scale : 4 = 0;
     uint8_t level : 4 = 0;  // SYN-ACK retransmissions so far
     uint16_t due = 0;       // deadline in units of 4 ms, modulo 2^16
@@ -30,6 +30,8 @@ struct alignas(64) HalfOpen {
 
     static constexpr Present stands_to_send{0x80};    // on the list of SYN-ACKs to repeat
     static constexpr Present syn_was_repeated{0x40};  // by the peer: our answer may have been lost
+    static constexpr Present ecn{0x20};               // asked for on one SYN and agreed to on another
+    static constexpr Present ecn_withdrawn{0x10};     // and then the SYN came again without asking
 
     /// Milliseconds until the deadline, negative when it has passed.
     constexpr int32_t due_in_ms(Tick now) const {

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <bit>
 
+#include "tcp/ecn.hpp"
 #include "tcp/rtt.hpp"
 #include "tcp/stack.hpp"
 
@@ -44,6 +45,7 @@ Verdict Stack::make_half_open(uint64_t hash, const Segment& syn, SeqNum iss, Ins
     h.iss = iss;
     h.path = syn.path;
     accept_options(h, syn);
+    if (settings_.ecn && asks_for_ecn(syn)) h.options |= HalfOpen::ecn;
     half_open_.wait(index, tick_at(now), static_cast<uint32_t>(syn_ack_timeout(0) / 1ms));
     if (!table_.insert(hash, EntryRef::half_open(index))) {
         half_open_.give(index);
@@ -77,6 +79,7 @@ bool Stack::send_syn_ack(const HalfOpen& h, Instant now, TxBatch& out) {
     r.seq = h.iss;
     r.ack = h.irs + 1;
     r.flags = Flags::syn | Flags::ack;
+    if ((h.options & (HalfOpen::ecn | HalfOpen::ecn_withdrawn)) == HalfOpen::ecn) r.flags |= Flags::ece;
     r.window = initial_window();
     r.present = Present::mss | (h.options & (Present::window_scale | Present::sack_permitted | Present::timestamps));
     r.mss = receive_mss(h.flow);
@@ -109,6 +112,7 @@ Verdict Stack::half_open_arrives(uint32_t index, uint64_t hash, const Segment& s
         if (s.seq == h.irs && !s.has(Flags::ack)) {
             h.path = s.path;
             h.options |= HalfOpen::syn_was_repeated;
+            if (!asks_for_ecn(s)) h.options |= HalfOpen::ecn_withdrawn;
             return send_syn_ack(h, now, out) ? Verdict::syn_repeated : Verdict::no_room_to_answer;
         }
         // Another ISN: the peer may have restarted. It will answer the ACK with a RST that ends this record.
@@ -160,6 +164,9 @@ Verdict Stack::complete_handshake(uint32_t index, uint64_t hash, const Segment& 
     if (conn == Pool<Conn>::none) return Verdict::table_full;
     const HalfOpen& h = half_open_[index];
     Conn& c = begin(conn, h.flow, State::established);
+    if (const Listener* l = listener({h.flow.local_addr, h.flow.local_port}); l != nullptr && l->congestion) {
+        c.congestion = static_cast<uint8_t>(*l->congestion) & 3;
+    }
     agree(c, h, s, now);
     // RFC 6298 (2.2): the handshake is the first sample.
     if (!c.has(ConnFlags::timestamps | ConnFlags::syn_lost)) {
@@ -170,6 +177,7 @@ Verdict Stack::complete_handshake(uint32_t index, uint64_t hash, const Segment& 
         table_.replace(hash, EntryRef::half_open(index), EntryRef::connection(conn));
     half_open_.give(index);
     counters_.add(Tally::connections_opened);
+    if (c.ecn) counters_.add(Tally::ecn_connections);
     raise(c, Event::Kind::opened);
     // RFC 9293 section 3.10.7.4: go on with the segment in ESTABLISHED; it may carry data and FIN.
     if (!s.payload.empty() || s.has(Flags::fin)) {
@@ -209,20 +217,20 @@ void Stack::agree(Conn& c, const HalfOpen& h, const Segment& s, Instant now) {
         c.ts_offset = timestamp_offset(h.flow);
     }
     if (any(h.options & Present::sack_permitted)) c.set(ConnFlags::sack);
+    c.hears_ce = any(h.options & HalfOpen::ecn);
+    c.ecn = c.hears_ce && !any(h.options & HalfOpen::ecn_withdrawn);
     if (c.has(ConnFlags::keep_alive)) make_ready(c);  // output() starts the timer
     extras_[index_of(c)].round_end = c.rcv.edge;
     extras_[index_of(c)].round_start_us = static_cast<uint32_t>(now.time_since_epoch().count());
     c.mss = mss;
-    // RFC 6928, with the segment size that is really used; after a lost SYN one segment (RFC 5681 section 3.1).
-    const uint32_t segments = settings_.initial_window_segments;
-    c.cwnd = std::min(segments * mss, std::max(2u * mss, segments * 1460));
+    c.cwnd = initial_cwnd(mss);
     const bool repeated = h.level > 0 || any(h.options & HalfOpen::syn_was_repeated);
     if (repeated) {
         c.set(ConnFlags::syn_lost);
-        c.cwnd = mss;
+        c.cwnd = mss;  // RFC 5681 section 3.1
     }
     // RFC 6298 (2.2): the handshake is the first sample; repeated, it teaches only through timestamps (Karn).
-    if (c.has(ConnFlags::timestamps) && s.has(Flags::ack)) sample_rtt(c, s, now);
+    if (c.has(ConnFlags::timestamps) && s.has(Flags::ack)) sample_rtt(c, s, 0, now);
 }
 
 void Stack::end_half_open(uint32_t index) {

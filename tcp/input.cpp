@@ -87,11 +87,16 @@ bool Stack::fast_path(Conn& c, const Segment& s, Instant now) {
                           !c.has(uncommon) && c.has(ConnFlags::timestamps) &&   //
                           s.present == Present::timestamps && s.sack_count == 0 &&
                           !timestamp_is_older(s.timestamps.value, c.ts_recent) && c.ts_recent_day == day_of(now) &&
-                          s.window != 0 && borrowed_count_ < borrowed_.size();
+                          s.window != 0 && borrowed_count_ < borrowed_.size() &&  //
+                          (s.ecn != Ecn::ce || !c.hears_ce);
     if (!expected) return false;
     counters_.add(Tally::fast_path);
-    if (acked > 0) on_new_ack(c, s, now);
-    update_window(c, s, acked > 0, now);
+    if (c.has_recovery)
+        take_ack(c, s, false, now);
+    else if (acked > 0)
+        on_lone_ack(c, s, now);
+    else
+        update_window(c, s, false, now);
     learn_timestamp(c, s, now);
     c.path = s.path;
     if (size > 0) accept_in_order(c, s.payload);

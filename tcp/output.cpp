@@ -4,6 +4,7 @@
 // (RFC 9293 section 3.8.6.2.1) and small segments (section 3.7.4) allow, the FIN behind the last byte, and an ACK of
 // its own only when nothing has carried it.
 #include <algorithm>
+#include <utility>
 
 #include "tcp/stack.hpp"
 
@@ -50,6 +51,10 @@ Stack::Output Stack::output(Conn& c, Instant now, TxBatch& out) {
     if (!output_lost(c, now, out, quota) || !output_new(c, now, out, quota)) {
         return quota == 0 ? Output::again : Output::blocked;
     }
+    if (Recovery* const r = recovery_of(c)) {
+        note_usage(c, *r);
+        if (r->probe.rearm) arm_probe(c, *r, now);
+    }
     if (acks_wait && !c.has(ConnFlags::ack_now)) c.immediate_acks = 0;  // data has carried them
     if (c.has(wants_attention)) attend(c, now);
     if (c.has(ConnFlags::ack_now)) {
@@ -82,7 +87,7 @@ void Stack::attend(Conn& c, Instant now) {
 bool Stack::output_lost(Conn& c, Instant now, TxBatch& out, uint32_t& quota) {
     const SeqNum data_end = c.snd.una + c.queued();
     const auto may_emit = [&] { return quota > 0 && out.room() > 0 && out.piece_room() >= SendQueues::max_pieces; };
-    if (c.has(ConnFlags::resend_first)) {
+    if (c.has(ConnFlags::resend_first) && c.snd_wnd != 0) {
         if (!may_emit()) return false;
         c.clear(ConnFlags::resend_first);
         if (c.in_flight() > 0) {
@@ -110,7 +115,10 @@ bool Stack::output_lost(Conn& c, Instant now, TxBatch& out, uint32_t& quota) {
         counters_.add(Tally::keep_alive_probes);
         emit(c, c.snd.nxt.back(1), 0, false, now, out);
     }
-    while (c.has(ConnFlags::rto_recovery) && c.rtx.before(c.recover)) {
+    Recovery* const r = recovery_of(c);
+    if (r != nullptr && r->board.active()) return output_repetitions(c, *r, now, out, quota);
+    const bool waits = r != nullptr && r->spurious == SpuriousTimeout::sent_new;
+    while (c.has(ConnFlags::rto_recovery) && !waits && c.rtx.before(c.recover)) {
         const uint32_t ahead = c.rtx.since(c.snd.una);
         const uint32_t left = c.rtx.before(data_end) ? data_end.since(c.rtx) : 0;
         const uint32_t size = std::min({uint32_t{c.mss}, left, c.recover.since(c.rtx)});
@@ -128,21 +136,26 @@ bool Stack::output_lost(Conn& c, Instant now, TxBatch& out, uint32_t& quota) {
 
 // False when the quota or the batch ended.
 bool Stack::output_new(Conn& c, Instant now, TxBatch& out, uint32_t& quota) {
-    if (c.has(ConnFlags::rto_recovery) && c.rtx.before(c.recover)) return true;
+    Recovery* const r = recovery_of(c);
+    if (repeats_first(c, r)) return true;
     c.clear(ConnFlags::cwnd_limited);
     while (true) {
         const uint32_t unsent = c.unsent();
         const bool fin_due = c.has(ConnFlags::fin_queued) && !c.has(ConnFlags::fin_sent);
-        if (unsent == 0 && !fin_due) return true;
+        if (unsent == 0 && !fin_due) {
+            if (c.has_recovery) note_app_limited(c, recoveries_[c.cold]);
+            return true;
+        }
         const uint32_t flight = c.in_flight();
-        const uint32_t window = std::min(c.cwnd, c.snd_wnd);
-        const uint32_t usable = window > flight ? window - flight : 0;
+        if (flight == 0) restart_after_idle(c, now);
+        const uint32_t room = congestion_room(c);
+        const uint32_t usable = std::min(room, c.snd_wnd > flight ? c.snd_wnd - flight : 0);
         const uint32_t size = std::min({uint32_t{c.mss}, unsent, usable});
         const bool last = size == unsent;
         const bool go =
             size == 0 ? last && (usable > 0 || flight == 0) : size == c.mss || may_send_small(c, size, unsent);
         if (!go) {
-            if (flight + c.mss > c.cwnd) c.set(ConnFlags::cwnd_limited);
+            if (room < c.mss) c.set(ConnFlags::cwnd_limited);
             if (flight == 0 && !c.retransmit_at.is_set()) {
                 if (c.has(ConnFlags::more_to_come) && size == unsent)
                     start_holding(c, now);
@@ -152,12 +165,53 @@ bool Stack::output_new(Conn& c, Instant now, TxBatch& out, uint32_t& quota) {
             return true;
         }
         if (quota == 0 || out.room() == 0 || out.piece_room() < SendQueues::max_pieces) return false;
+        if (!has_room_on_board(c)) return true;  // an ACK makes room
         // The FIN rides along when it fits the window, or when nothing else would bring it (RFC 9293 section 3.10.4).
         const bool fin = fin_due && last && (usable > size || flight + size == 0);
         stop_hold_timer(c);
         emit(c, c.snd.nxt, size, fin, now, out);
         --quota;
     }
+}
+
+// What is lost goes before what is new, unless F-RTO asks.
+bool Stack::repeats_first(const Conn& c, const Recovery* r) {
+    if (r != nullptr && r->spurious == SpuriousTimeout::sent_new) return false;
+    if (r != nullptr && r->board.active()) return r->board.lost() > 0;
+    return c.has(ConnFlags::rto_recovery) && c.rtx.before(c.recover);
+}
+
+// How much more cwnd allows in flight.
+uint32_t Stack::congestion_room(const Conn& c) const {
+    uint32_t window = c.cwnd;
+    uint32_t used = c.in_flight();
+    const Recovery* const r = recovery_of(c);
+    if (r != nullptr && r->board.active()) {
+        used = r->board.pipe();
+    } else if (c.has(ConnFlags::rto_recovery)) {
+        // RFC 5682 section 2.1, step 2: two new segments beyond all that was in flight.
+        const bool asks = r != nullptr && r->spurious == SpuriousTimeout::sent_new;
+        if (asks) window = std::max(window, c.recover.since(c.snd.una) + 2u * c.mss);
+    } else if (c.has(ConnFlags::duplicates) && !c.has(ConnFlags::fast_recovery)) {
+        window += std::min<uint32_t>(c.dup_acks, 2) * c.mss;  // RFC 3042: limited transmit
+    }
+    return window > used ? window - used : 0;
+}
+
+// RFC 5681 section 4.1. Which connections have a window to lose, extras remembers.
+void Stack::restart_after_idle(Conn& c, Instant now) {
+    const uint32_t restart_window = initial_cwnd(c.mss);
+    if (!settings_.restart_after_idle || c.cwnd <= restart_window) return;
+    const Tick last = std::exchange(extras_[index_of(c)].last_sent, Tick{});
+    if (!last.is_set()) return;
+    const Duration idle = (tick_at(now) - last) * 1ms;
+    if (idle > rto(c)) congestion::restart_after_idle(c, restart_window);
+}
+
+// RFC 6928, with the segment size that is really used.
+uint32_t Stack::initial_cwnd(uint32_t mss) const {
+    const uint32_t segments = settings_.initial_window_segments;
+    return std::min(segments * mss, std::max(2u * mss, segments * 1460));
 }
 
 // Less than a full segment leaves when it is all there is and nothing waits for an ACK (Nagle off: or not), or when
@@ -210,7 +264,11 @@ Segment& Stack::add_segment(const Conn& c, SeqNum seq, Instant now, TxBatch& out
 uint32_t Stack::emit(Conn& c, SeqNum seq, uint32_t size, bool with_fin, Instant now, TxBatch& out) {
     Segment& s = add_segment(c, seq, now, out);
     s.window = announce_window(c, now);
-    if (c.has(ConnFlags::has_store | ConnFlags::has_duplicate) && c.has(ConnFlags::sack)) {
+    const bool acks_wait = c.has(ConnFlags::ack_now);
+    // A repetition is as long as it was the first time: if the report does not fit, an ACK of its own brings it.
+    const bool repeats = size > 0 && seq.before(c.snd.nxt) && c.has_recovery;
+    const bool reports = c.has(ConnFlags::has_store | ConnFlags::has_duplicate) && c.has(ConnFlags::sack);
+    if (reports && !repeats) {
         report_received(c, s);
         // RFC 9293 MUST-16: options that are not on every segment come off this one's payload.
         if (s.sack_count > 0) size = std::min(size, c.mss - std::min(c.mss - 1u, 4u + 8u * s.sack_count));
@@ -221,9 +279,11 @@ uint32_t Stack::emit(Conn& c, SeqNum seq, uint32_t size, bool with_fin, Instant 
         // RFC 9293 MUST-61: PSH on the last byte of what is queued.
         if (seq + sent == c.snd.una + c.queued()) s.flags |= Flags::psh;
     }
+    if (c.hears_ce) say_ecn(c, s, seq, sent);
     const bool fin = with_fin && seq + sent == c.snd.una + c.queued();
     if (fin) s.flags |= Flags::fin;
     count_emitted(c, seq, sent, fin, now);
+    if (reports && repeats && acks_wait) c.set(ConnFlags::ack_now);
     return sent + (fin ? 1 : 0);
 }
 
@@ -251,12 +311,14 @@ void Stack::count_emitted(Conn& c, SeqNum seq, uint32_t size, bool fin, Instant 
     if (seq.before(c.snd.nxt)) {
         counters_.add(Tally::retransmitted_segments);
         c.clear(ConnFlags::rtt_timed);  // Karn: what is repeated is not timed
+        note_repeated(c, seq, length, now);
     } else if (!c.has(ConnFlags::timestamps | ConnFlags::rtt_timed)) {
         c.set(ConnFlags::rtt_timed);
         c.rtt_seq = end;
         c.rtt_at_us = static_cast<uint32_t>(now.time_since_epoch().count());
     }
     if (end.after(c.snd.nxt)) {
+        if (seq == c.snd.nxt) note_new(c, length, now);
         counters_.add(Tally::payload_bytes_sent, end.since(c.snd.nxt) - (fin ? 1 : 0));
         c.snd.nxt = end;
     }

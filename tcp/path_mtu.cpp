@@ -9,7 +9,6 @@
 #include <algorithm>
 #include <array>
 
-#include "tcp/new_reno.hpp"
 #include "tcp/stack.hpp"
 
 namespace pollux::tcp {
@@ -18,6 +17,7 @@ namespace {
 // As Linux: RFC 791 lets a path have 68, but all that a smaller MTU would serve today is an attack (RFC 5927 section
 // 7).
 constexpr uint32_t least_mtu_v4 = 552;
+constexpr uint32_t base_segment = 1024;   // RFC 4821 section 7.2: payload bytes
 constexpr uint32_t least_mtu_v6 = 1280;  // RFC 8200 section 5; RFC 8201 section 4: less is discarded
 
 // RFC 1191 section 7.1, as far as we follow it down.
@@ -52,18 +52,54 @@ bool Stack::lower_path_mtu(Conn& c, const PathNotice& notice, Instant now) {
     const uint32_t headers = (is_v4 ? 40u : 60u) + (c.has(ConnFlags::timestamps) ? 12u : 0u);
     const uint32_t mtu = is_v4 && notice.mtu == 0 ? next_plateau(notice.quoted_length) : notice.mtu;
     if (mtu < (is_v4 ? least_mtu_v4 : least_mtu_v6) || mtu >= headers + c.mss) return false;
-    c.mss = static_cast<uint16_t>(mtu - headers);
     counters_.add(Tally::path_mtu_lowered);
-    resend_outstanding(c, now);
+    lower_mss(c, mtu - headers, now);
     return true;
 }
 
-// All that is in flight again, as after a timeout, but with the cwnd that was there.
+// RFC 4821 section 7.7: full segments that nothing answers, again and again, may be too large for a path whose
+// routers do not say so. The base size passes nearly everywhere.
+void Stack::suspect_black_hole(Conn& c, Instant now) {
+    const bool full = std::min(c.queued(), c.in_flight()) >= c.mss;
+    const Recovery* const r = recovery_of(c);
+    const bool others_pass = r != nullptr && r->board.sacked() > 0;
+    if (!full || others_pass || c.mss <= base_segment) return;
+    counters_.add(Tally::black_holes_found);
+    lower_mss(c, base_segment, now);
+}
+
+// What is outstanding and too large leaves again at once, with the cwnd that was there.
+void Stack::lower_mss(Conn& c, uint32_t mss, Instant now) {
+    c.mss = static_cast<uint16_t>(mss);
+    Recovery* const r = recovery_of(c);
+    if (r != nullptr && r->board.active()) {
+        if (r->phase == Phase::recovery || r->phase == Phase::reduced) congestion::end_reduction(c);
+        if (r->board.recut(segment_records_, mss)) return resend_too_large(c, *r, now);
+        r->board.end(segment_records_);
+        r->phase = Phase::open;
+    }
+    resend_outstanding(c, now);
+}
+
+// As after a timeout, but the network is not congested.
+void Stack::resend_too_large(Conn& c, Recovery& r, Instant now) {
+    r.phase = Phase::loss;
+    r.excused = true;
+    r.point = c.recover = c.snd.nxt;
+    r.spurious = SpuriousTimeout::no;
+    r.undo.possible = false;
+    end_probe(r);
+    if (c.snd_wnd != 0) start_retransmit_timer(c, now);
+    make_ready(c);
+}
+
+// Without a scoreboard, all that is in flight.
 void Stack::resend_outstanding(Conn& c, Instant now) {
     // Duplicate ACKs so far told of the same loss; those to come answer what arrives twice.
-    if (c.has(ConnFlags::fast_recovery)) new_reno::on_recovered(c);
+    if (c.has(ConnFlags::fast_recovery)) congestion::on_recovered(c);
     c.clear(ConnFlags::fast_recovery | ConnFlags::resend_first | ConnFlags::rtt_timed | ConnFlags::duplicates);
     c.set(ConnFlags::rto_recovery);
+    c.ecn_reduced = false;
     c.dup_acks = 0;
     c.recover = c.snd.nxt;
     c.rtx = c.snd.una;

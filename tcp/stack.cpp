@@ -30,6 +30,8 @@ Stack::Stack(const StackSettings& settings, const Secrets& secrets, Counters& co
       stores_(settings.capacity.receive_stores, chunks_, settings.reassembly_ranges, chunk_limit(settings)),
       pins_(settings.capacity.pins),
       send_queues_(settings.capacity.send_entries, chunks_, pins_),
+      recoveries_(settings.capacity.recoveries, "loss recovery"),
+      segment_records_(settings.capacity.segment_records, "segment records"),
       reset_limit_(settings.resets_per_second, secrets.random_seed),
       ack_limit_(settings.resets_per_second, ~secrets.random_seed),
       ports_(secrets.isn, settings.first_local_port, settings.last_local_port),
@@ -52,14 +54,14 @@ Stack::Stack(const StackSettings& settings, const Secrets& secrets, Counters& co
 
 // ---- Listening. -------------------------------------------------------------------------------------------------
 
-bool Stack::listen(const Endpoint& local) {
-    if (std::find(listeners_.begin(), listeners_.end(), local) != listeners_.end()) return false;
-    listeners_.push_back(local);
+bool Stack::listen(const Endpoint& local, std::optional<CongestionControl> congestion) {
+    if (std::ranges::find(listeners_, local, &Listener::local) != listeners_.end()) return false;
+    listeners_.push_back({local, congestion});
     return true;
 }
 
 void Stack::stop_listening(const Endpoint& local) {
-    std::erase(listeners_, local);
+    std::erase_if(listeners_, [&](const Listener& l) { return l.local == local; });
     for (uint32_t i = 0; i < half_open_.high_water(); ++i) {
         if (!half_open_.is_taken(i)) continue;
         const FourTuple& flow = half_open_[i].flow;
@@ -67,10 +69,11 @@ void Stack::stop_listening(const Endpoint& local) {
     }
 }
 
-bool Stack::listening(const Endpoint& local) const {
-    return std::any_of(listeners_.begin(), listeners_.end(), [&](const Endpoint& l) {
-        return l.port == local.port && (l.address.is_unspecified() || l.address == local.address);
+const Stack::Listener* Stack::listener(const Endpoint& local) const {
+    const auto found = std::ranges::find_if(listeners_, [&](const Listener& l) {
+        return l.local.port == local.port && (l.local.address.is_unspecified() || l.local.address == local.address);
     });
+    return found == listeners_.end() ? nullptr : &*found;
 }
 
 // ---- Look-up. ---------------------------------------------------------------------------------------------------
@@ -152,6 +155,7 @@ Conn& Stack::begin(uint32_t index, const FourTuple& flow, State state) {
     c.generation = next_generation_++;
     if (next_generation_ == 0) next_generation_ = 1;  // 0 names no connection
     enter(c, state);
+    c.congestion = static_cast<uint8_t>(settings_.congestion) & 3;
     if (!settings_.nagle) c.set(ConnFlags::no_delay);
     if (settings_.keep_alive) c.set(ConnFlags::keep_alive);  // output() starts the timer
     extras_[index] = {};
@@ -163,6 +167,7 @@ Conn& Stack::begin(uint32_t index, const FourTuple& flow, State state) {
 void Stack::forget(Conn& c) {
     if (c.armed_at.is_set()) wheel_.cancel(index_of(c));
     send_queues_.clear(c);
+    give_recovery(c);
     if (c.has(ConnFlags::has_store)) stores_.give(c.store);
     c.clear(ConnFlags::has_store);
     c.borrowed = no_borrowed;
@@ -352,6 +357,10 @@ void Stack::set_dscp(ConnId conn, uint8_t dscp) {
     c->set(ConnFlags::own_dscp);
 }
 
+void Stack::set_congestion(ConnId conn, CongestionControl control) {
+    if (Conn* c = find(conn)) c->congestion = static_cast<uint8_t>(control) & 3;
+}
+
 void Stack::set_no_delay(ConnId conn, bool on) {
     Conn* c = find(conn);
     if (c == nullptr) return;
@@ -389,7 +398,27 @@ std::optional<ConnInfo> Stack::info(ConnId conn) const {
     info.rcv_scale = c.rcv_scale;
     info.timestamps = c.has(ConnFlags::timestamps);
     info.sack = c.has(ConnFlags::sack);
-    info.in_recovery = c.has(ConnFlags::fast_recovery | ConnFlags::rto_recovery);
+    info.ecn = c.ecn;
+    info.congestion = static_cast<CongestionControl>(c.congestion);
+    info.phase = c.has(ConnFlags::fast_recovery)  ? Phase::recovery
+                 : c.has(ConnFlags::rto_recovery) ? Phase::loss
+                                                  : Phase::open;
+    info.pipe = c.in_flight();
+    if (const Recovery* const r = recovery_of(c)) {
+        info.scoreboard = r->board.active();
+        if (info.scoreboard) {
+            info.phase = r->phase;
+            info.pipe = r->board.pipe();
+            info.sacked = r->board.sacked();
+            info.lost = r->board.lost();
+        }
+        info.reductions = r->reductions;
+        info.reo_wnd_mult = r->rack.reo_wnd_mult;
+        info.min_rtt = Duration{r->min_rtt.us()};
+        info.delivery_bytes = r->rate_bytes;
+        info.delivery_time = Duration{r->rate_interval_us};
+    }
+    info.in_recovery = info.phase != Phase::open;
     info.snd_una = c.snd.una;
     info.snd_nxt = c.snd.nxt;
     info.rcv_nxt = c.rcv.nxt;
@@ -438,6 +467,7 @@ std::optional<HalfOpenInfo> Stack::half_open_at(uint32_t index, Instant now) con
     info.window_scale = any(h.options & Present::window_scale);
     info.sack = any(h.options & Present::sack_permitted);
     info.timestamps = any(h.options & Present::timestamps);
+    info.ecn = (h.options & (HalfOpen::ecn | HalfOpen::ecn_withdrawn)) == HalfOpen::ecn;
     return info;
 }
 
@@ -454,6 +484,8 @@ PoolUse Stack::pool_use() const {
             .send_entries = send_queues_.in_use(),
             .chunks = chunks_.in_use(),
             .receive_stores = stores_.in_use(),
+            .recoveries = recoveries_.size(),
+            .segment_records = segment_records_.in_use(),
             .table_entries = table_.size(),
             .timers = wheel_.size(),
             .pins = pins_.total()};
@@ -466,6 +498,8 @@ PoolUse Stack::pool_capacity() const {
             .send_entries = send_queues_.capacity(),
             .chunks = chunks_.capacity(),
             .receive_stores = stores_.capacity(),
+            .recoveries = recoveries_.capacity(),
+            .segment_records = segment_records_.capacity(),
             .table_entries = table_.capacity(),
             .timers = conns_.capacity(),
             .pins = 0};  // references are not bounded
@@ -474,7 +508,7 @@ PoolUse Stack::pool_capacity() const {
 size_t Stack::memory_bytes() const {
     return conns_.memory_bytes() + table_.memory_bytes() + half_open_.memory_bytes() + time_wait_.memory_bytes() +
            chunks_.memory_bytes() + stores_.memory_bytes() + send_queues_.memory_bytes() + ready_.memory_bytes() +
-           extras_.size() * sizeof(ConnExtras);
+           extras_.size() * sizeof(ConnExtras) + recoveries_.memory_bytes() + segment_records_.memory_bytes();
 }
 
 std::string Stack::check_invariants() const {
@@ -509,6 +543,10 @@ std::string Stack::check_invariants() const {
             return who + "a deadline that the wheel does not know";
         }
         if ((c.first.size == 0) != (c.queued() == 0)) return who + "the first piece and the queue disagree";
+        if (const Recovery* const r = recovery_of(c); r != nullptr && r->board.active()) {
+            if (const char* broken = r->board.check()) return who + broken;
+            if (r->board.una() != c.snd.una || r->board.nxt() != c.snd.nxt) return who + "the scoreboard lags behind";
+        }
         if (c.has(ConnFlags::has_store)) {
             const ReceiveStore& store = stores_[c.store];
             if (store.empty()) return who + "an empty receive store";

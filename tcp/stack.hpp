@@ -13,8 +13,8 @@
 // the time, throws or calls back.
 //
 // The members are implemented where a reader of RFC 9293 looks for them: input.cpp (segment arrives), handshake.cpp,
-// connect.cpp, ack.cpp, text.cpp, receive_window.cpp, output.cpp, timeouts.cpp, keep_alive.cpp, path_mtu.cpp,
-// close.cpp, time_wait.cpp; stack.cpp has the rest.
+// connect.cpp, ack.cpp, recovery.cpp, rack.cpp, ecn.cpp, text.cpp, receive_window.cpp, output.cpp, timeouts.cpp,
+// keep_alive.cpp, path_mtu.cpp, close.cpp, time_wait.cpp; stack.cpp has the rest.
 #pragma once
 
 #include <array>
@@ -27,6 +27,7 @@
 
 #include "tcp/chunks.hpp"
 #include "tcp/conn.hpp"
+#include "tcp/congestion.hpp"
 #include "tcp/counters.hpp"
 #include "tcp/flow_table.hpp"
 #include "tcp/half_open.hpp"
@@ -36,6 +37,7 @@
 #include "tcp/rate_limit.hpp"
 #include "tcp/ready_ring.hpp"
 #include "tcp/receive_store.hpp"
+#include "tcp/recovery.hpp"
 #include "tcp/send_queue.hpp"
 #include "tcp/siphash.hpp"
 #include "tcp/stack_settings.hpp"
@@ -79,8 +81,19 @@ struct ConnInfo {
     Duration srtt{}, rttvar{}, rto{};
     uint32_t in_flight = 0, queued = 0, unread = 0, out_of_order = 0;
     uint8_t backoff = 0, dup_acks = 0, snd_scale = 0, rcv_scale = 0;
-    bool timestamps = false, sack = false, in_recovery = false;
+    bool timestamps = false, sack = false, ecn = false, in_recovery = false;
     SeqNum snd_una, snd_nxt, rcv_nxt;
+    CongestionControl congestion = CongestionControl::cubic;
+    // Loss recovery. Without a `scoreboard`, pipe is in_flight, and phase what duplicate ACKs and timeouts say.
+    using Phase = tcp::Phase;
+    Phase phase = Phase::open;
+    bool scoreboard = false;
+    uint32_t pipe = 0, sacked = 0, lost = 0;  // bytes: believed in the network, arrived, to be sent again
+    uint32_t reductions = 0;                  // of the window, without those undone; while there is a cold record
+    uint8_t reo_wnd_mult = 1;                 // of RACK's reordering window
+    Duration min_rtt{};                       // 0: unknown
+    uint32_t delivery_bytes = 0;              // the latest delivery rate: so many bytes
+    Duration delivery_time{};                 // within this time; 0: none yet
     /// What `timer` waits for: the RTO, an open window, the end of FIN-WAIT-2, a word of an idle peer, more to send.
     enum class Timer : uint8_t { none, retransmission, persist, fin_wait_2, keep_alive, hold };
     Timer timer = Timer::none;
@@ -98,7 +111,7 @@ struct HalfOpenInfo {
     bool syn_repeated = false;    // the peer asked again
     uint16_t peer_mss = 0;        // 0: not said
     uint8_t snd_scale = 0;
-    bool window_scale = false, sack = false, timestamps = false;
+    bool window_scale = false, sack = false, timestamps = false, ecn = false;
 };
 
 /// A copy of what tools may know of a TIME-WAIT record.
@@ -112,6 +125,7 @@ struct TimeWaitInfo {
 /// How much of each pool is in use, or how much there is.
 struct PoolUse {
     uint32_t connections = 0, half_open = 0, time_wait = 0, send_entries = 0, chunks = 0, receive_stores = 0;
+    uint32_t recoveries = 0, segment_records = 0;
     uint32_t table_entries = 0, timers = 0;
     uint64_t pins = 0;  // references to pinned memory
     bool operator==(const PoolUse&) const = default;
@@ -124,8 +138,9 @@ public:
     Stack& operator=(const Stack&) = delete;
 
     // ---- Listening. -------------------------------------------------------------------------------------------
-    /// Accepts connections to `local`; an unspecified address stands for every local one. False: already listening.
-    bool listen(const Endpoint& local);
+    /// Accepts connections to `local`; an unspecified address stands for every local one. `congestion`: of these
+    /// connections, if not that of the settings. False: already listening.
+    bool listen(const Endpoint& local, std::optional<CongestionControl> congestion = {});
     /// Ends the half-open records of `local` silently; established connections go on (RFC 9293 section 3.10.4).
     void stop_listening(const Endpoint& local);
     /// While not accepting, SYNs are dropped as `draining`.
@@ -207,6 +222,8 @@ public:
     void set_keep_alive(ConnId conn, bool on);
     /// Of what the connection sends from now on (RFC 9293 MUST-48, SHLD-21), 0 to 63, instead of the settings' DSCP.
     void set_dscp(ConnId conn, uint8_t dscp);
+    /// Who decides how much may be in flight, from now on: in place of the settings' choice, before anything is sent.
+    void set_congestion(ConnId conn, CongestionControl control);
     /// Small segments leave at once, or wait while others are unacknowledged (Nagle; RFC 9293 MUST-17).
     void set_no_delay(ConnId conn, bool on);
 
@@ -253,7 +270,12 @@ private:
     Conn* find(ConnId id) { return const_cast<Conn*>(std::as_const(*this).find(id)); }
     uint32_t index_of(const Conn& c) const { return static_cast<uint32_t>(&c - &conns_[0]); }
     ConnId id_of(const Conn& c) const { return {index_of(c), c.generation}; }
-    bool listening(const Endpoint& local) const;
+    struct Listener {
+        Endpoint local;
+        std::optional<CongestionControl> congestion;
+    };
+    const Listener* listener(const Endpoint& local) const;
+    bool listening(const Endpoint& local) const { return listener(local) != nullptr; }
     void raise(const Conn& c, Event::Kind kind);
     void raise_once(const Conn& c, Event::Kind kind);
     void enter(Conn& c, State next);
@@ -321,11 +343,64 @@ private:
 
     // ack.cpp
     Verdict process_ack(Conn& c, const Segment& s, Instant now);
-    void on_new_ack(Conn& c, const Segment& s, Instant now);
-    void on_duplicate_ack(Conn& c);
+    void take_ack(Conn& c, const Segment& s, bool duplicate, Instant now);
+    void advance_una(Conn& c, SeqNum ack);
+    void go_on(Conn& c, Instant now);
+    void on_lone_ack(Conn& c, const Segment& s, Instant now);
+    void on_new_ack(Conn& c, Recovery* r, const AckSample& sample);
+    void judge_timeout_by_acks(Conn& c, Recovery& r);
+    void on_duplicate_ack(Conn& c, Recovery* r);
     void update_window(Conn& c, const Segment& s, bool advances, Instant now);
-    void sample_rtt(Conn& c, const Segment& s, Instant now);
+    bool first_is_lost(const Conn& c) const;
+    void sample_rtt(Conn& c, const Segment& s, uint32_t recorded_us, Instant now);
     void on_fin_acknowledged(Conn& c, Instant now);
+
+    // recovery.cpp
+    const Recovery* recovery_of(const Conn& c) const { return c.has_recovery ? &recoveries_[c.cold] : nullptr; }
+    Recovery* recovery_of(const Conn& c) { return c.has_recovery ? &recoveries_[c.cold] : nullptr; }
+    Recovery* take_recovery(Conn& c);
+    void give_recovery(Conn& c);
+    void rest_recovery(Conn& c, Recovery& r, Instant now);
+    void note_new(Conn& c, uint32_t length, Instant now);
+    bool has_room_on_board(Conn& c);
+    static void note_usage(const Conn& c, Recovery& r);
+    static void note_app_limited(const Conn& c, Recovery& r);
+    bool begin_board(Conn& c, Recovery& r, Instant now);
+    static void append_record(Recovery& r, SeqNum end, uint32_t sent_at_us, bool timed);
+    static void stamp(Recovery& r, SentRecord& record);
+    void note_repeated(Conn& c, SeqNum seq, uint32_t length, Instant now);
+    bool output_repetitions(Conn& c, Recovery& r, Instant now, TxBatch& out, uint32_t& quota);
+    void resend(Conn& c, const Recovery& r, uint32_t position, Instant now, TxBatch& out);
+    static bool reports_duplicate(const Segment& s);
+    void read_scoreboard(Conn& c, Recovery& r, const Segment& s, AckSample& sample);
+    template <class Delivered>
+    void read_blocks(Conn& c, Recovery& r, const Segment& s, bool first_is_duplicate, Delivered&& delivered);
+    void read_old_report(Conn& c, Recovery& r, const Segment& s, Instant now);
+    static void rate(Recovery& r, const SentRecord& newest, AckSample& sample);
+    void on_dsack(Conn& c, Recovery& r, SackBlock duplicate);
+    void follow_ack(Conn& c, Recovery& r, const AckSample& sample);
+    void enter_recovery(Conn& c, Recovery& r, const AckSample& sample);
+    void leave_phase(Conn& c, Recovery& r);
+    static bool was_for_nothing(const Conn& c, const Recovery& r, const Segment& s, const AckSample& sample);
+    void undo_reduction(Conn& c, Recovery& r);
+    void judge_timeout(Conn& c, Recovery& r, const AckSample& sample);
+    void on_reneging(Conn& c, Recovery& r, Instant now);
+    void on_board_timeout(Conn& c, Recovery& r, Instant now);
+    void enter_loss(Conn& c, Recovery& r, bool new_episode);
+
+    // rack.cpp
+    void rack_update(const Conn& c, Recovery& r, const SentRecord& record, const Segment* ack, Instant now) const;
+    static void rack_widen(Conn& c, Rack& rack);
+    static void rack_recovered(Rack& rack);
+    static uint32_t reordering_window(const Conn& c, const Recovery& r);
+    uint32_t detect_losses(Conn& c, Recovery& r, Instant now);
+    void on_reordering_timeout(Conn& c, Recovery& r, Instant now);
+    void mark_timed_out(Conn& c, Recovery& r, Instant now);
+    static void arm_probe(Conn& c, Recovery& r, Instant now);
+    static void end_probe(Recovery& r);
+    void on_probe_timeout(Conn& c, Recovery& r, Instant now);
+    void output_probe(Conn& c, Recovery& r, Instant now, TxBatch& out);
+    static void settle_probe(Conn& c, Recovery& r, const Segment& s, const AckSample& sample);
 
     // text.cpp
     Verdict process_text(Conn& c, const Segment& s, Instant now, Verdict so_far);
@@ -366,10 +441,21 @@ private:
     uint32_t emit(Conn& c, SeqNum seq, uint32_t size, bool with_fin, Instant now, TxBatch& out);
     void report_received(Conn& c, Segment& s);
     void count_emitted(Conn& c, SeqNum seq, uint32_t size, bool fin, Instant now);
+    static bool repeats_first(const Conn& c, const Recovery* r);
+    uint32_t congestion_room(const Conn& c) const;
+    void restart_after_idle(Conn& c, Instant now);
+    uint32_t initial_cwnd(uint32_t mss) const;
     bool may_send_small(const Conn& c, uint32_t size, uint32_t usable) const;
     void start_persist(Conn& c, Instant now);
     void start_holding(Conn& c, Instant now);
     void serve_ready(Instant now, TxBatch& out);
+
+    // ecn.cpp
+    bool asks_for_ecn_now(const Conn& c) const;
+    Present ecn_of_answer(const Conn& c, const Segment& s) const;
+    void note_mark(Conn& c, const Segment& s);
+    static void say_ecn(Conn& c, Segment& s, SeqNum seq, uint32_t size);
+    void on_ecn_echo(Conn& c, Recovery* r, const AckSample& sample);
 
     // timeouts.cpp
     Tick on_timer(uint32_t index, Instant now);
@@ -393,6 +479,9 @@ private:
 
     // path_mtu.cpp
     bool lower_path_mtu(Conn& c, const PathNotice& notice, Instant now);
+    void suspect_black_hole(Conn& c, Instant now);
+    void lower_mss(Conn& c, uint32_t mss, Instant now);
+    void resend_too_large(Conn& c, Recovery& r, Instant now);
     void resend_outstanding(Conn& c, Instant now);
 
     // close.cpp
@@ -439,12 +528,19 @@ private:
     ReceiveStores stores_;
     Pins pins_;
     SendQueues send_queues_;
+    Pool<Recovery> recoveries_;
+    /// The segment that left last with nothing else of its connection in flight: it has no record.
+    struct Lone {
+        uint32_t conn = ~0u, sent_at_us = 0;
+    };
+    Lone lone_;
+    SentRecords segment_records_;
     RateLimit reset_limit_;
     RateLimit ack_limit_;  // ACKs of half-open and TIME-WAIT records to segments without data
     PortChooser ports_;
     Jitter jitter_;
 
-    std::vector<Endpoint> listeners_;
+    std::vector<Listener> listeners_;
     ReadyRing ready_;
     std::vector<Event> events_;
     uint32_t event_count_ = 0;

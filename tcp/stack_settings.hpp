@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "tcp/congestion.hpp"
 #include "tcp/time.hpp"
 
 namespace pollux::tcp {
@@ -16,6 +17,8 @@ struct Capacity {
     uint32_t send_entries = 65'536;   // queued pieces beyond the one that each connection holds inline
     uint32_t chunks = 16'384;         // buffers of `chunk_size` for data kept: unread, out of order, copied to send
     uint32_t receive_stores = 8'192;  // connections that hold unread or out-of-order data at the same time
+    uint32_t recoveries = 16'384;     // connections with more than one segment in flight, or in loss recovery
+    uint32_t segment_records = 262'144;  // segments that those have in flight, each rounded up to a power of two
     uint32_t events = 4'096;          // events that one turn can record
     uint32_t pins = 65'536;           // pin ids that the application can reserve
     bool operator==(const Capacity&) const = default;
@@ -32,6 +35,12 @@ struct StackSettings {
     bool window_scaling = true;
     bool sack = true;
     bool timestamps = true;
+
+    // ECN (RFC 3168). A SYN that asks may meet a middlebox that drops it for the flags, so after some without an answer
+    // the next ones are plain. A peer's SYN has passed them all: to agree risks nothing.
+    bool ecn = true;              // agree when a peer asks
+    bool ecn_request = false;     // ask in opens of ours,
+    uint8_t ecn_syn_retries = 1;  // in so many SYNs
 
     // Receiving.
     uint32_t receive_buffer = 256 * 1024;  // bytes; what one connection may keep unread or out of order
@@ -71,6 +80,9 @@ struct StackSettings {
     // Sending.
     bool nagle = false;                     // RFC 9293 MUST-17: off for HTTP, where answers are whole
     uint32_t send_queue_limit = 1u << 31;   // bytes queued and unacknowledged of one connection
+    CongestionControl congestion = CongestionControl::cubic;  // unless a listener or connect() says otherwise
+    bool hystart = true;                    // HyStart++ in the first slow start (RFC 9406)
+    bool restart_after_idle = true;         // cwnd back to the initial window after an RTO of silence (RFC 5681)
     uint32_t initial_window_segments = 10;  // RFC 6928: min(N MSS, max(2 MSS, N * 1460))
 
     // Replies without a connection.

@@ -30,6 +30,7 @@ Verdict Stack::process_text(Conn& c, const Segment& s, Instant, Verdict so_far) 
         acknowledge_now(c);
         if (data.empty()) return Verdict::out_of_window;
     }
+    if (c.hears_ce) note_mark(c, s);
     if (c.has(ConnFlags::app_closed)) {  // RFC 9293 SHLD-3: data that nobody will read
         abort_with_reset(c);
         return Verdict::data_after_close;

@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "tcp/new_reno.hpp"
 #include "tcp/stack.hpp"
 
 namespace pollux::tcp {
@@ -28,6 +27,10 @@ Tick Stack::on_timer(uint32_t index, Instant now) {
     Conn& c = conns_[index];
     const Tick tick = tick_at(now);
     const auto due = [&](Tick deadline) { return deadline.is_set() && deadline.at_or_before(tick); };
+    if (Recovery* const r = recovery_of(c)) {
+        if (due(r->probe_at)) on_probe_timeout(c, *r, now);
+        if (due(r->reorder_at)) on_reordering_timeout(c, *r, now);
+    }
     if (due(c.retransmit_at)) {
         const Tick fired = std::exchange(c.retransmit_at, Tick{});
         if (c.has(ConnFlags::idle_timed)) {
@@ -65,12 +68,26 @@ Tick Stack::on_timer(uint32_t index, Instant now) {
 void Stack::on_retransmission_timeout(Conn& c, Instant now) {
     if (exhausted(c)) return give_up(c, Event::Kind::timed_out);
     counters_.add(Tally::retransmission_timeouts);
-    new_reno::on_timeout(c, c.unanswered == 0);
-    c.clear(ConnFlags::fast_recovery | ConnFlags::resend_first | ConnFlags::rtt_timed | ConnFlags::duplicates);
-    c.set(ConnFlags::rto_recovery);
-    c.dup_acks = 0;
+    if (c.unanswered + 1 == r1) suspect_black_hole(c, now);
+    Recovery* const r = take_recovery(c);
+    const bool first_time = c.unanswered == 0;
+    if (r != nullptr && r->board.active()) {
+        on_board_timeout(c, *r, now);
+    } else {
+        if (r != nullptr) {
+            const bool may_be_spurious = first_time && !c.has(ConnFlags::fast_recovery);
+            r->spurious = may_be_spurious ? SpuriousTimeout::asks : SpuriousTimeout::no;
+        }
+        congestion::on_timeout(c, r, first_time);
+        c.clear(ConnFlags::fast_recovery | ConnFlags::rtt_timed | ConnFlags::duplicates);
+        c.set(ConnFlags::rto_recovery);
+        c.dup_acks = 0;
+        c.rtx = c.snd.una;
+    }
     c.recover = c.snd.nxt;
-    c.rtx = c.snd.una;
+    c.cwr_due = c.ecn;
+    c.ecn_reduced = false;
+    c.clear(ConnFlags::resend_first);
     count_expiry(c, now);
 }
 
@@ -87,7 +104,7 @@ void Stack::count_expiry(Conn& c, Instant now) {
     if (c.backoff < most_doublings) ++c.backoff;
     start_retransmit_timer(c, now);
     const ConnExtras& extras = extras_[index_of(c)];
-    if (extras.user_timeout_ms != 0) {
+    if (extras.user_timeout_ms != 0 && !in(c.state, opening_states)) {
         c.retransmit_at = earliest(c.retransmit_at, after(extras.unacked_since, extras.user_timeout_ms));
     }
     if (c.unanswered == r1) raise(c, Event::Kind::unanswered);
@@ -140,7 +157,8 @@ void Stack::start_retransmit_timer(Conn& c, Instant now) { c.retransmit_at = dea
 void Stack::stop_retransmit_timer(Conn& c) { c.retransmit_at = Tick{}; }
 
 Tick Stack::next_deadline(const Conn& c) const {
-    const Tick due = earliest(c.retransmit_at, c.app_deadline);
+    Tick due = earliest(c.retransmit_at, c.app_deadline);
+    if (const Recovery* const r = recovery_of(c)) due = earliest(due, earliest(r->probe_at, r->reorder_at));
     return c.has(ConnFlags::ack_timed) ? earliest(due, c.ack_at) : due;
 }
 

@@ -131,6 +131,11 @@ std::string connection_text(const Json& row) {
         count("backoff", "backoff");
         count("unanswered", "unanswered");
         count("dup_acks", "dup_acks");
+        if (has(row, "congestion")) add(cell(row, "congestion"));
+        count("sacked", "sacked");
+        count("lost", "lost");
+        if (has(row, "delivery_rate")) add("delivery_rate:" + cell(row, "delivery_rate"));
+        if (says(row, "in_recovery")) add("phase:" + cell(row, "phase"));
     }
     if (row.contains("age_ms")) {  // a half-open record
         add("age:" + ms_text(row, "age_ms"));
@@ -142,7 +147,7 @@ std::string connection_text(const Json& row) {
     if (has(row, "ack_left_ms")) add("ack:(" + ms_text(row, "ack_left_ms") + ")");
     if (has(row, "deadline_left_ms")) add("deadline:(" + ms_text(row, "deadline_left_ms") + ")");
     for (const char* flag :
-         {"timestamps", "sack", "in_recovery", "fin_queued", "wants_writable", "released", "syn_repeated"}) {
+         {"timestamps", "sack", "ecn", "fin_queued", "wants_writable", "released", "syn_repeated"}) {
         if (says(row, flag)) add(flag);
     }
     return first + details + "\n";

@@ -4,6 +4,7 @@
 
 #include <string_view>
 
+#include "tests/support/both_ways.hpp"
 #include "tests/support/conversation.hpp"
 
 namespace pollux::test {
@@ -28,7 +29,8 @@ TEST_F(Program, SpeaksTheFamilyOfItsName) {
 TEST_F(Program, TakesTheFastPathUnlessItsNameSaysOtherwise) {
     peer.connects({.ts = true});
     peer.sends({.flags = ack, .text = "expected"});
-    EXPECT_EQ(world.count(Tally::fast_path), is_named("without_fast_path") ? 0u : 1u);
+    EXPECT_EQ(world.count(Tally::fast_path), without_fast_path() ? 0u : 1u);
+    EXPECT_EQ(compares_both_ways(), is_named("without_fast_path"));
     peer.forgets();
 }
 

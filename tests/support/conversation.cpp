@@ -107,6 +107,8 @@ void Conversation::expects_all_returned(Here here) {
     report("send entries", use.send_entries, at_start_.send_entries);
     report("chunks", use.chunks, at_start_.chunks);
     report("receive stores", use.receive_stores, at_start_.receive_stores);
+    report("recovery records", use.recoveries, at_start_.recoveries);
+    report("segment records", use.segment_records, at_start_.segment_records);
     report("table entries", use.table_entries, at_start_.table_entries);
     report("timers", use.timers, at_start_.timers);
     report("pins", use.pins, at_start_.pins);

@@ -3,10 +3,9 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <cstdlib>
-#include <string_view>
 
 #include "tests/support/allocations.hpp"
+#include "tests/support/both_ways.hpp"
 #include "tests/support/router.hpp"
 
 namespace pollux::test {
@@ -35,11 +34,8 @@ Secrets test_secrets() {
 
 namespace {
 
-// POLLUX_FAST_PATH=off sends every segment through the numbered steps; whatever a conversation expects must hold then
-// too. meson runs the conversations both ways.
 StackSettings as_asked(StackSettings settings) {
-    const char* const asked = std::getenv("POLLUX_FAST_PATH");
-    if (asked != nullptr && std::string_view(asked) == "off") settings.fast_path = false;
+    if (without_fast_path()) settings.fast_path = false;
     return settings;
 }
 
@@ -51,6 +47,7 @@ Host::Host(const StackSettings& settings, Application& application)
 }
 
 bool Host::turn(Instant now, std::span<const Packet> arrived, std::vector<Packet>& sent) {
+    const size_t sent_before = sent.size();
     burst_.assign(arrived.begin(), arrived.end());
     segments_.clear();
     for (const Packet& packet : burst_) {
@@ -89,6 +86,7 @@ bool Host::turn(Instant now, std::span<const Packet> arrived, std::vector<Packet
     encode(sent);
     for (Packet& packet : burst_) std::fill(packet.begin(), packet.end(), std::byte{0xdd});
     check();
+    compare_turn(stack_, counters_, now, std::span(sent).subspan(sent_before));
     return timers_remain || stack_.has_work();
 }
 

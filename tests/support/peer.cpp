@@ -63,6 +63,7 @@ void Peer::starts_over(SeqNum isn) {
     host_isn_ = SeqNum{};
     host_isn_known_ = timestamps_offered_ = host_offered_timestamps_ = timestamps_ = false;
     last_ts_heard_ = 0;
+    first_ts_.clear();
     host_scale_ = 0;
     edge_ = 0;
     nxt = heard = 0;
@@ -92,12 +93,16 @@ Segment Peer::segment_of(const Send& what, std::string& payload) const {
     s.seq = absolute(seq, isn_);
     if (s.has(Flags::ack)) s.ack = absolute(what.ack.value_or(heard), host_isn_);
     s.window = what.win.value_or(window);
+    s.ecn = what.ecn;
     if (what.mss) s.present |= Present::mss, s.mss = *what.mss;
     if (what.ws) s.present |= Present::window_scale, s.window_scale = *what.ws;
     if (what.sack_ok) s.present |= Present::sack_permitted;
     if (what.ts || (timestamps_ && !what.no_ts)) {
         s.present |= Present::timestamps;
         s.timestamps = what.ts.value_or(Timestamps{ts_now(), s.has(Flags::ack) ? last_ts_heard_ : 0});
+    }
+    for (const auto& [first, end] : what.sack) {
+        s.sack_blocks.at(s.sack_count++) = {absolute(first, host_isn_), absolute(end, host_isn_)};
     }
     payload = what.bytes > 0 ? pattern(static_cast<uint64_t>(seq - 1), what.bytes) : std::string(what.text);
     s.payload = std::as_bytes(std::span(payload));
@@ -151,9 +156,14 @@ void Peer::sends_burst(std::initializer_list<Send> burst) {
 
 void Peer::connects(const Connect& how, Here here) {
     const auto value = how.ts ? std::optional<Timestamps>({ts_now(), 0}) : std::nullopt;
-    sends(
-        {.flags = syn, .seq = 0, .win = how.win, .mss = how.mss, .ws = how.ws, .sack_ok = how.sack_ok, .ts = value});
-    expects({.flags = syn | ack, .seq = 0, .ack = 1, .has_ts = how.ts}, here);
+    sends({.flags = how.ecn ? syn | ece | cwr : syn,
+           .seq = 0,
+           .win = how.win,
+           .mss = how.mss,
+           .ws = how.ws,
+           .sack_ok = how.sack_ok,
+           .ts = value});
+    expects({.flags = how.ecn ? syn | ack | ece : syn | ack, .seq = 0, .ack = 1, .has_ts = how.ts}, here);
     world_.passes(how.rtt);
     sends({.flags = ack});
     if (state() != State::established) {
@@ -180,6 +190,7 @@ void Peer::hears(const Packet& packet) {
             .at = world_.now(),
             .raw_seq = s.seq};
     h.segment.payload = {};
+    if (s.has(Present::timestamps)) first_ts_.try_emplace(h.seq, s.timestamps.value);
     world_.log().add(world_.now(), Direction::to_peer, packet, describe(h));
     if (!h.has(Flags::rst)) {
         remember(h);
@@ -273,6 +284,7 @@ Heard Peer::expects(const Expect& what, Here here) {
     compare("sackOK", what.sack_ok, s.has(Present::sack_permitted));
     compare("timestamps", what.has_ts, s.has(Present::timestamps));
     if (what.ts_echo) compare("TSecr", what.ts_echo, s.timestamps.echo);
+    if (what.ecn && *what.ecn != s.ecn) mismatch("ECN field", int(*what.ecn), int(s.ecn));
     if (!wrong.empty()) failure_at(here) = testing::Message() << "heard " << describe(h) << wrong;
     return h;
 }
@@ -301,6 +313,11 @@ std::vector<Heard> Peer::expects_exactly(size_t count, Here here) {
     auto all = takes_all();
     all.resize(count);
     return all;
+}
+
+uint32_t Peer::first_ts(int64_t seq) const {
+    const auto found = first_ts_.find(seq);
+    return found == first_ts_.end() ? last_ts_heard_ : found->second;
 }
 
 Duration Peer::waits(Duration longest, Here here) {

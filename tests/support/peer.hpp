@@ -10,9 +10,11 @@
 #include <gtest/gtest.h>
 
 #include <deque>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "tcp/stack.hpp"
@@ -43,6 +45,10 @@ struct Here {
     static Here current(const char* file = __builtin_FILE(), int line = __builtin_LINE()) { return {file, line}; }
 };
 
+/// [first, end) of the host's numbers, as a SACK block has it.
+using Block = std::pair<int64_t, int64_t>;
+using Blocks = std::vector<Block>;
+
 /// What a peer sends.
 struct Send {
     Flags flags = Flags::ack;
@@ -56,6 +62,8 @@ struct Send {
     bool sack_ok = false;
     std::optional<tcp::Timestamps> ts = {};  // agreed: the peer's clock and the last value heard
     bool no_ts = false;                      // none although agreed
+    Blocks sack = {};                        // at most four, said as they stand
+    tcp::Ecn ecn = tcp::Ecn::not_ect;        // as it arrives
 };
 
 /// What a peer expects. Flags are compared without PSH.
@@ -72,6 +80,7 @@ struct Expect {
     std::optional<bool> sack_ok = {};
     std::optional<bool> has_ts = {};
     std::optional<uint32_t> ts_echo = {};
+    std::optional<tcp::Ecn> ecn = {};
 };
 
 /// A segment that the peer has heard. Its numbers are relative, its payload is its own.
@@ -95,6 +104,7 @@ struct Connect {
     std::optional<uint8_t> ws = {};
     bool sack_ok = false;
     bool ts = false;
+    bool ecn = false;       // asked for and agreed to
     uint32_t win = 65'535;  // of the SYN
     Duration rtt = 10ms;    // between SYN-ACK and the completing ACK
 };
@@ -144,6 +154,9 @@ public:
     std::vector<Heard> takes_all();
     void forgets() { inbox_.clear(); }
     const std::deque<Heard>& inbox() const { return inbox_; }
+    /// TSval of the first segment heard with this sequence number: what an ACK of it, and not of a repetition,
+    /// echoes.
+    uint32_t first_ts(int64_t seq) const;
     /// The host's stream so far, as far as it is contiguous.
     const std::string& stream() const { return stream_; }
     /// The right edge of the host's window: the first number that it does not want. Never moves left.
@@ -163,6 +176,7 @@ public:
     tcp::SeqNum isn() const { return isn_; }
     tcp::SeqNum host_isn() const { return host_isn_; }
     uint32_t ts_now() const;
+    bool agreed_timestamps() const { return timestamps_; }
 
     // ---- For the World. ------------------------------------------------------------------------------------------
     void hears(const Packet& packet);
@@ -183,6 +197,7 @@ private:
     bool host_isn_known_ = false;
     bool timestamps_offered_ = false, host_offered_timestamps_ = false, timestamps_ = false;
     uint32_t last_ts_heard_ = 0;
+    std::map<int64_t, uint32_t> first_ts_;  // by sequence number
     uint8_t host_scale_ = 0;
     int64_t edge_ = 0;
     std::deque<Heard> inbox_;

@@ -105,7 +105,7 @@ TEST(ConfigErrors, NearMissOfAKeyGetsASuggestion) {
 
 TEST(ConfigErrors, UnknownKeyGetsTheListOfKnownOnes) {
     EXPECT_EQ(sentence(port + "[[listen]]\nport = 80\nbacklog = 5\n"),
-              R"(a.toml:6: found the unknown key "backlog" in [[listen]], expected "address" or "port")");
+              R"(a.toml:6: found the unknown key "backlog" in [[listen]], expected "address", "port" or "congestion")");
 }
 
 TEST(ConfigErrors, UnknownTableGetsASuggestion) {
@@ -337,6 +337,8 @@ TEST(ConfigErrors, LocalPortsAreARangeOutsideTheWellKnownOnes) {
               "a.toml:6: found tcp.first_local_port = 61000, expected at most tcp.last_local_port = 60999");
     EXPECT_EQ(with("first_local_port = 1023\n"),
               "a.toml:7: found the integer 1023 for tcp.first_local_port, expected an integer from 1024 to 65535");
+    EXPECT_EQ(with("ecn_syn_retries = 0\n"),
+              "a.toml:7: found the integer 0 for tcp.ecn_syn_retries, expected an integer from 1 to 11");
     EXPECT_EQ(with("syn_retries = 11\n"),
               "a.toml:7: found the integer 11 for tcp.syn_retries, expected an integer from 0 to 10");
 }

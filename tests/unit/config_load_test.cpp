@@ -79,6 +79,7 @@ addresses = ["203.0.113.1/24"]
 [[listen]]
 address = "192.0.2.1"
 port = 8080
+congestion = "new_reno"
 
 [[listen]]
 port = 80
@@ -88,6 +89,9 @@ max_mss_bytes = 1200
 window_scaling = false
 sack = false
 timestamps = false
+ecn = false
+ecn_request = true
+ecn_syn_retries = 3
 receive_buffer = "64KiB"
 ack_delay = "0s"
 reassembly_ranges = 3
@@ -109,6 +113,9 @@ msl = "500ms"
 fin_wait_2 = "5s"
 nagle = true
 send_queue_limit = "1MiB"
+congestion = "new_reno"
+hystart = false
+restart_after_idle = false
 initial_window_segments = 4
 resets_per_second = 5
 challenge_acks_per_second = 6
@@ -123,6 +130,8 @@ time_wait = 12
 send_entries = 13
 chunks = 14
 receive_stores = 15
+recoveries = 16
+segment_records = 17
 events = 64
 
 [http]
@@ -176,10 +185,15 @@ TEST(ConfigLoad, EveryKeyReachesItsMember) {
     EXPECT_EQ(port.source.to_string(), "a.toml:15");
     EXPECT_EQ(s.listens[0].address.to_string(), "192.0.2.1");
     EXPECT_EQ(s.listens[0].port, 8080);
+    EXPECT_EQ(s.listens[0].congestion, tcp::CongestionControl::new_reno);
+    EXPECT_EQ(s.listens[1].congestion, std::nullopt);
     EXPECT_EQ(s.tcp.max_mss, 1200);
     EXPECT_FALSE(s.tcp.window_scaling);
     EXPECT_FALSE(s.tcp.sack);
     EXPECT_FALSE(s.tcp.timestamps);
+    EXPECT_FALSE(s.tcp.ecn);
+    EXPECT_TRUE(s.tcp.ecn_request);
+    EXPECT_EQ(s.tcp.ecn_syn_retries, 3);
     EXPECT_EQ(s.tcp.receive_buffer, 65'536u);
     EXPECT_EQ(s.tcp.ack_delay, 0s);
     EXPECT_EQ(s.tcp.reassembly_ranges, 3);
@@ -201,6 +215,9 @@ TEST(ConfigLoad, EveryKeyReachesItsMember) {
     EXPECT_EQ(s.tcp.fin_wait_2, 5s);
     EXPECT_TRUE(s.tcp.nagle);
     EXPECT_EQ(s.tcp.send_queue_limit, 1u << 20);
+    EXPECT_EQ(s.tcp.congestion, tcp::CongestionControl::new_reno);
+    EXPECT_FALSE(s.tcp.hystart);
+    EXPECT_FALSE(s.tcp.restart_after_idle);
     EXPECT_EQ(s.tcp.initial_window_segments, 4u);
     EXPECT_EQ(s.tcp.resets_per_second, 5u);
     EXPECT_EQ(s.tcp.challenge_acks_per_second, 6u);
@@ -211,6 +228,8 @@ TEST(ConfigLoad, EveryKeyReachesItsMember) {
     EXPECT_EQ(
         (std::vector<uint32_t>{c.connections, c.half_open, c.time_wait, c.send_entries, c.chunks, c.receive_stores}),
         (std::vector<uint32_t>{10, 11, 12, 13, 14, 15}));
+    EXPECT_EQ(c.recoveries, 16u);
+    EXPECT_EQ(c.segment_records, 17u);
     EXPECT_EQ(c.events, 64u);
     EXPECT_EQ(s.http.idle_timeout, 0s);
     EXPECT_EQ(s.http.max_requests, 0u);

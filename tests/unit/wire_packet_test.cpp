@@ -493,6 +493,37 @@ TEST(Packet, RandomBytesAreReadToAnEndAndNeverOutside) {
     EXPECT_GT(accepted, 1000u);
 }
 
+TEST(Packet, EcnFieldStandsBesideTheDscpAndOnlyTheIpv4HeaderSumCoversIt) {
+    RecordProperty("row", "M2 M3");
+    for (Segment segment : {request(), request_v6()}) {
+        const bool v6 = !segment.flow.local_addr.is_v4();
+        for (const ChecksumMode mode : {ChecksumMode::software, ChecksumMode::device}) {
+            for (unsigned field = 0; field < 256; ++field) {
+                segment.ecn = Ecn(field & 3);
+                segment.traffic_class = static_cast<uint8_t>(field >> 2);
+                Bytes packet(headers_size(segment));
+                ASSERT_TRUE(emit(segment, packet, mode));
+                EXPECT_EQ(load_be16(packet.data()) >> (v6 ? 4 : 0) & 0xffu, field);
+                const auto trust = mode == ChecksumMode::device ? ChecksumTrust::tcp_verified : ChecksumTrust::verify_all;
+                const auto received = parse(packet, trust);
+                ASSERT_EQ(received.result, ParseResult::ok);
+                EXPECT_EQ(received.segment.ecn, segment.ecn);
+                EXPECT_EQ(received.segment.traffic_class, segment.traffic_class);
+                // A router marks it, and puts the one sum right that knows of it.
+                packet[1] |= v6 ? std::byte{0x30} : std::byte{0x03};
+                if (!v6) {
+                    store_be16(packet.data() + 10, 0);
+                    store_be16(packet.data() + 10, checksum_of(sum_of(std::span(packet).first(20))));
+                }
+                const auto marked = parse(packet, trust);
+                ASSERT_EQ(marked.result, ParseResult::ok);
+                EXPECT_EQ(marked.segment.ecn, Ecn::ce);
+                EXPECT_EQ(marked.segment.traffic_class, segment.traffic_class);
+            }
+        }
+    }
+}
+
 TEST(Packet, ResultsPrintTheirNames) {
     EXPECT_EQ(to_string(ParseResult::bad_tcp_checksum), "bad_tcp_checksum");
     EXPECT_EQ(to_string(EmitStatus::no_room), "no_room");
