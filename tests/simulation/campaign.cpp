@@ -7,7 +7,7 @@
 
 namespace pollux::simulation {
 
-CampaignResult run_campaign(uint64_t first, uint64_t count, unsigned threads, size_t most_failures,
+CampaignResult run_campaign(uint64_t first, uint64_t count, unsigned threads, const Play& play, size_t most_failures,
                             const std::function<void(uint64_t)>& progress) {
     CampaignResult result;
     std::mutex mutex;
@@ -15,7 +15,7 @@ CampaignResult run_campaign(uint64_t first, uint64_t count, unsigned threads, si
     const auto works = [&] {
         for (uint64_t i = next++; i < count; i = next++) {
             const Scenario scenario = make_scenario(first + i);
-            const Outcome outcome = run(scenario);
+            const Outcome outcome = play(scenario, nullptr);
             const std::lock_guard lock(mutex);
             ++result.runs;
             result.packets += outcome.packets;

@@ -20,8 +20,8 @@ struct CampaignResult {
     std::vector<Failure> failures;  // by seed; at most `most_failures`
 };
 
-/// Runs seeds [first, first + count). Ends early after `most_failures`. `progress` is called now and then, if given.
-CampaignResult run_campaign(uint64_t first, uint64_t count, unsigned threads, size_t most_failures = 10,
-                            const std::function<void(uint64_t done)>& progress = {});
+/// Plays seeds [first, first + count). Ends early after `most_failures`. `progress` is called now and then, if given.
+CampaignResult run_campaign(uint64_t first, uint64_t count, unsigned threads, const Play& play = run_once,
+                            size_t most_failures = 10, const std::function<void(uint64_t done)>& progress = {});
 
 }  // namespace pollux::simulation

@@ -8,8 +8,10 @@
 //            retransmission without an answer waits at least the minimum and backs off; ACKs are not later than the
 //            delay, nor fewer than every second segment; a gap is reported at once
 //   stack    SND.UNA <= SND.NXT <= UNA + largest window; it believes only what was on the wire; cwnd at least one
-//            segment, never exceeded, and growing by no more than what was acknowledged; only the arrows of RFC 9293
-//            figure 5; its own invariants; pools that add up
+//            segment, never exceeded by what is in the network, and growing by no more than what arrived; one
+//            reduction for all that was in flight; nothing is sent again that the peer has reported; what is in
+//            flight is in the network, lost or reported; only the arrows of RFC 9293 figure 5; its own invariants;
+//            pools that add up
 #pragma once
 
 #include <deque>
@@ -31,6 +33,7 @@ public:
 
     void begins_turn() {
         for (Watch& w : watches_) begin(w);
+        before_ = counters_;
     }
     /// A whole segment has arrived and is about to be given to the stack.
     void hears(const tcp::Segment& segment, const tcp::Stack& stack, tcp::Instant now);
@@ -40,6 +43,9 @@ public:
     void says(const tcp::Segment& segment, size_t packet_size, tcp::Instant now);
     /// `room`: the transmit ring took all that the stack wanted to send, and no due timer was left for another turn.
     void ends_turn(const tcp::Stack& stack, tcp::Instant now, bool room);
+
+    /// What the stack says of the window and the loss recovery of one connection.
+    void judges_recovery(const tcp::ConnInfo& info, tcp::Instant now);
 
     /// The watch over a connection's tuple; null: nothing was on the wire.
     const Watch* watch(size_t connection) const;
@@ -54,6 +60,7 @@ private:
     // Heard.
     void hears_syn(Watch& w, const tcp::Segment& s);
     void hears_ack(Watch& w, const tcp::Segment& s, tcp::Instant now);
+    static void hears_sacks(Watch& w, const tcp::Segment& s);
     static void hears_clock(Watch& w, const tcp::Segment& s);
     void hears_text(Watch& w, const tcp::Segment& s);
 
@@ -67,9 +74,14 @@ private:
     void check_timing(Watch& w, int64_t first, int64_t end, tcp::Instant now);
 
     // Of the stack.
+    static void remember(Watch& w, const tcp::ConnInfo& info);
     void check_conn(Watch& w, const tcp::ConnInfo& info, tcp::Instant now, bool room);
     void check_window(Watch& w, const tcp::ConnInfo& info, tcp::Instant now);
     void check_congestion(Watch& w, const tcp::ConnInfo& info, tcp::Instant now);
+    void check_growth(Watch& w, const tcp::ConnInfo& info, bool first, tcp::Instant now);
+    void check_timeout(Watch& w, const tcp::ConnInfo& info, tcp::Instant now);
+    void check_in_network(Watch& w, const tcp::ConnInfo& info, tcp::Instant now);
+    void check_recovery(Watch& w, const tcp::ConnInfo& info, tcp::Instant now);
     void check_timers(Watch& w, const tcp::ConnInfo& info, tcp::Instant now);
     void check_acking(Watch& w, const tcp::ConnInfo& info, tcp::Instant now, bool room);
     void check_state(Watch& w, const tcp::ConnInfo& info, tcp::Instant now);
@@ -90,6 +102,9 @@ private:
     bool starves() const {
         return counters_[tcp::Verdict::no_buffer] != 0 || counters_[tcp::Tally::unread_bytes_rolled_back] != 0;
     }
+    /// Whether it has counted this in the present turn, of whichever connection.
+    bool counted(tcp::Tally tally) const { return counters_[tally] != before_[tally]; }
+    tcp::Counters before_;  // the present turn
     bool timing_ = true;
 };
 

@@ -47,6 +47,8 @@ void Checks::begin(Watch& w) {
     w.heard_now = w.resets_heard_now = w.said_now = w.resets_said_now = 0;
     w.beyond_gap_now = w.new_now = w.timer_now = false;
     w.same_acks_now = 0;
+    w.said_before = w.said_end;
+    w.needless_now.clear();
 }
 
 Watch& Checks::watch_of(const FourTuple& flow) {
@@ -137,10 +139,18 @@ void Checks::hears_ack(Watch& w, const Segment& s, Instant now) {
         } else if (s.payload.empty()) {
             ++w.same_acks, ++w.same_acks_now;
         }
+        if (counts && !w.outdated) hears_sacks(w, s);
     }
     w.heard_edge = std::max(w.heard_edge, ack + window);
     w.most_window = std::max(w.most_window, window);
     w.least_window = std::min(w.least_window, window);
+}
+
+void Checks::hears_sacks(Watch& w, const Segment& s) {
+    for (const SackBlock& block : s.sack()) {
+        const int64_t first = w.position(block.first), end = w.position(block.end);
+        if (first >= w.heard_ack && end <= w.said_end) w.sacked.add(first, end);
+    }
 }
 
 void Checks::hears_text(Watch& w, const Segment& s) {
@@ -307,6 +317,7 @@ void Checks::check_text(Watch& w, const Segment& s, Instant now) {
             now, w, "beyond the peer's window, which ends at " + std::to_string(w.heard_edge) + ": " + to_string(s));
     }
     if (end > w.said_end) w.new_now = true;
+    if (end <= w.said_end && w.needless_now.empty() && w.sacked.has(first, end)) w.needless_now = to_string(s);
     check_timing(w, first, end, now);
     w.said_end = std::max(w.said_end, end);
 }
@@ -344,6 +355,12 @@ void Checks::check_clock(Watch& w, const Segment& s, Instant now) {
 // heard may be a fast one, which leaves the timer as it is.
 void Checks::check_timing(Watch& w, int64_t first, int64_t end, Instant now) {
     const int64_t una = w.heard_ack;
+    // RFC 8985 section 7.3: a probe, the last segment or the next one, is earlier than the timer, which starts anew.
+    if (end >= w.said_end && una < w.said_end && w.sack() && counted(Tally::tail_loss_probes)) {
+        w.base = now;
+        w.measured = false;
+        return;
+    }
     if (first > una || una >= end) return;  // another segment than the one that the timer is about
     const bool by_timer = !std::exchange(w.heard_since, false);
     if (una >= w.said_end) {  // for the first time
@@ -358,9 +375,11 @@ void Checks::check_timing(Watch& w, int64_t first, int64_t end, Instant now) {
     constexpr Duration slack = 6 * tick;  // half-open records count in 4 ms
     const Duration least = std::min(settings_.min_rto_variance, settings_.max_rto);
     if (!by_timer || w.doubtful) {
-        // RFC 5681 section 3.2: before the timer only after the third duplicate ACK; or a router or a window said so.
+        // RFC 5681 section 3.2: before the timer only after the third duplicate ACK; or SACK blocks, a router or a
+        // window said so (RFC 8985).
         const uint32_t small = 4u * std::max<uint32_t>(w.heard.mss, 1'460);
-        const bool may = w.same_acks >= 3 || w.heard_error || w.least_window < small || !w.measured || w.doubtful;
+        const bool may = w.same_acks >= 3 || w.sacked.furthest() > 0 || first < w.timed_out_until || w.heard_error ||
+                         w.least_window < small || !w.measured || w.doubtful;
         if (!may && timing_ && first >= 0 && gap + slack < least) {
             complain(now, w, "says something again after " + std::to_string(w.same_acks) + " duplicate ACKs");
         }

@@ -11,6 +11,8 @@ inline constexpr tcp::Capacity few_of_each{.connections = 4,
                                            .send_entries = 8,
                                            .chunks = 16,
                                            .receive_stores = 4,
+                                           .recoveries = 4,
+                                           .segment_records = 64,
                                            .events = 64,
                                            .pins = 8};
 

@@ -223,6 +223,136 @@ TEST_F(JudgeOf, NoticesATimerThatTheStackDoesNotHave) {
     EXPECT_TRUE(complains_of("before both SYNs"));
 }
 
+// ---- Loss recovery. -----------------------------------------------------------------------------------------------
+
+// Four segments are in flight, of a connection with SACK and a scoreboard.
+class JudgeOfRecovery : public JudgeOf {
+protected:
+    JudgeOfRecovery() {
+        Segment s = segment(syn, -1, 0, 0);
+        s.present = Present::mss | Present::sack_permitted;
+        s.mss = 1'460;
+        checks.begins_turn();
+        checks.says(s, 44, now);
+        s = heard(syn | ack, -1, 0, 0, 20'000);
+        s.present = s.present | Present::sack_permitted;
+        hears(s);
+        says(segment(ack, 0, 0, 0));
+        for (int64_t at = 0; at < 5'840; at += 1'460) says(segment(ack, at, 1'460, 0));
+        judges();
+        judges();  // the window of a connection that is there
+    }
+    static constexpr uint32_t sent = 5'840;
+
+    // What the stack might say; nothing wrong yet.
+    ConnInfo info() const {
+        ConnInfo i;
+        i.flow = scenario.flow(0, Side::a);
+        i.state = State::established;
+        i.cwnd = 7'300;
+        i.mss = 1'460;
+        i.snd_wnd = 20'000;
+        i.snd_una = iss + 1 + una;
+        i.snd_nxt = iss + 1 + sent;
+        i.in_flight = i.pipe = sent - una;
+        i.scoreboard = i.sack = true;
+        return i;
+    }
+    void judges(void (*change)(ConnInfo&) = [](ConnInfo&) {}) {
+        ConnInfo i = info();
+        change(i);
+        checks.judges_recovery(i, now);
+        checks.begins_turn();
+    }
+    // [first, end) of A's stream has arrived.
+    void reports(int64_t first, int64_t end) {
+        Segment s = heard(ack, 0, 0, una, 20'000);
+        s.sack_count = 1;
+        s.sack_blocks[0] = {iss + 1 + static_cast<uint32_t>(first), iss + 1 + static_cast<uint32_t>(end)};
+        hears(s);
+    }
+    void acknowledges(uint32_t position) {
+        una = position;
+        hears(heard(ack, 0, 0, position, 20'000));
+    }
+    uint32_t una = 0;
+};
+
+TEST_F(JudgeOfRecovery, SaysNothingOfARecoveryInWhichAllIsRight) {
+    reports(1'460, 5'840);
+    checks.says(segment(ack, 0, 1'460, 0), 1'500, now);
+    judges([](ConnInfo& i) {
+        i.phase = Phase::recovery, i.reductions = 1, i.cwnd = i.ssthresh = 4'088;
+        i.pipe = 1'460, i.sacked = 4'380;
+    });
+    acknowledges(5'840);
+    judges([](ConnInfo& i) { i.reductions = 1, i.cwnd = i.ssthresh = 4'088; });
+    EXPECT_EQ(judge.complaint(), "");
+}
+
+TEST_F(JudgeOfRecovery, NoticesARepetitionOfWhatWasReported) {
+    reports(1'460, 4'380);
+    checks.says(segment(ack, 2'920, 1'460, 0), 1'500, now);
+    judges([](ConnInfo& i) { i.pipe = 2'920, i.sacked = 2'920; });
+    EXPECT_TRUE(complains_of("says again what the peer has reported"));
+}
+
+TEST_F(JudgeOfRecovery, AllowsThatRepetitionWithoutAScoreboard) {
+    reports(1'460, 4'380);
+    checks.says(segment(ack, 2'920, 1'460, 0), 1'500, now);
+    judges([](ConnInfo& i) { i.scoreboard = false; });
+    EXPECT_EQ(judge.complaint(), "");
+}
+
+TEST_F(JudgeOfRecovery, NoticesBytesThatAreNowhere) {
+    judges([](ConnInfo& i) { i.pipe -= 1, i.lost = 0; });
+    EXPECT_TRUE(complains_of("of 5840 in flight 5839 are in the network, 0 have arrived, 0 are lost"));
+}
+
+TEST_F(JudgeOfRecovery, NoticesASecondReductionForOneFlight) {
+    judges([](ConnInfo& i) { i.reductions = 1, i.phase = Phase::recovery, i.cwnd = 4'380; });
+    acknowledges(2'920);
+    judges([](ConnInfo& i) { i.reductions = 2, i.phase = Phase::recovery, i.cwnd = 2'920; });
+    EXPECT_TRUE(complains_of("a second reduction at 2920, the first one was for all up to 5840"));
+}
+
+TEST_F(JudgeOfRecovery, NoticesTheBeliefThatSomebodyReneged) {
+    counters.add(Tally::sacks_reneged);
+    judges();
+    EXPECT_TRUE(complains_of("believes that the peer has dropped what it had reported"));
+}
+
+TEST_F(JudgeOfRecovery, NoticesAWindowThatGrowsByMoreThanArrived) {
+    acknowledges(1'460);
+    judges([](ConnInfo& i) { i.cwnd = 7'300 + 1'460 + 4 * 1'460 + 1; });
+    EXPECT_TRUE(complains_of("cwnd grows from 7300 to 14601"));
+}
+
+TEST_F(JudgeOfRecovery, AllowsAnUndoToBringTheWindowBackAndNoMore) {
+    judges([](ConnInfo& i) { i.reductions = 1, i.phase = Phase::loss, i.cwnd = 1'460; });
+    acknowledges(1'460);
+    counters.add(Tally::timeouts_undone);
+    judges([](ConnInfo& i) { i.cwnd = 7'300 + 1'460; });
+    EXPECT_EQ(judge.complaint(), "");
+    counters.add(Tally::timeouts_undone);
+    judges([](ConnInfo& i) { i.cwnd = 40'000; });
+    EXPECT_TRUE(complains_of("cwnd grows from"));
+}
+
+TEST_F(JudgeOfRecovery, NoticesMoreInTheNetworkThanTheWindow) {
+    checks.says(segment(ack, 5'840, 1'460, 0), 1'500, now);
+    judges([](ConnInfo& i) { i.in_flight = i.pipe = 7'300, i.cwnd = 7'299, i.snd_nxt = i.snd_nxt + 1'460; });
+    EXPECT_TRUE(complains_of("more in flight than cwnd: 7300 of 7299"));
+}
+
+TEST_F(JudgeOfRecovery, NoticesATimeoutThatLeavesTheWindow) {
+    now += 300ms;
+    checks.says(segment(ack, 0, 1'460, 0), 1'500, now);
+    counters.add(Tally::retransmission_timeouts);
+    judges([](ConnInfo& i) { i.timer = ConnInfo::Timer::retransmission, i.phase = Phase::loss, i.ssthresh = 4'000; });
+    EXPECT_TRUE(complains_of("after a timeout cwnd is 7300"));
+}
+
 // ---- Endings. -----------------------------------------------------------------------------------------------------
 
 Story story(Story::End end, uint64_t received = total) {

@@ -2,8 +2,8 @@
 
 namespace pollux::simulation {
 
-Minimum minimise(const Scenario& failing, const std::function<Outcome(const Scenario&)>& play) {
-    Minimum least{.without = {}, .scenario = failing, .outcome = play(failing)};
+Minimum minimise(const Scenario& failing, const Play& play) {
+    Minimum least{.without = {}, .scenario = failing, .outcome = play(failing, nullptr)};
     if (least.outcome.ok()) return least;
     for (bool dropped = true; dropped;) {
         dropped = false;
@@ -11,7 +11,7 @@ Minimum minimise(const Scenario& failing, const std::function<Outcome(const Scen
         for (const Fault& fault : least.scenario.faults) names.push_back(fault.name());
         for (const std::string& name : names) {
             Scenario candidate = without(least.scenario, {&name, 1});
-            Outcome outcome = play(candidate);
+            Outcome outcome = play(candidate, nullptr);
             if (outcome.ok()) continue;
             least.without.push_back(name);
             least.scenario = std::move(candidate);

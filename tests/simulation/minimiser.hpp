@@ -2,7 +2,6 @@
 // begins again until every fault that is left is needed.
 #pragma once
 
-#include <functional>
 #include <string>
 #include <vector>
 
@@ -16,7 +15,7 @@ struct Minimum {
     Outcome outcome;                   // of that
 };
 
-/// `play` is run(), or a test's own idea of a failure.
-Minimum minimise(const Scenario& failing, const std::function<Outcome(const Scenario&)>& play);
+/// By a test's own idea of a failure too.
+Minimum minimise(const Scenario& failing, const Play& play);
 
 }  // namespace pollux::simulation

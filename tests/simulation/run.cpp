@@ -1,8 +1,6 @@
 #include "tests/simulation/run.hpp"
 
 #include <algorithm>
-#include <bit>
-#include <cstring>
 #include <fstream>
 #include <optional>
 
@@ -10,34 +8,13 @@
 #include "tests/simulation/ending.hpp"
 #include "tests/simulation/hostile_peer.hpp"
 #include "tests/simulation/network.hpp"
-#include "tests/simulation/station.hpp"
+#include "tests/support/digest.hpp"
 
 namespace pollux::simulation {
 
 using namespace tcp;
 
 namespace {
-
-// A fast hash of 64 bits: equal runs have equal ones, and that is all it must tell.
-class FrameHash {
-public:
-    void add(uint64_t word) { state_ = std::rotl(state_ ^ word, 27) * 0x9e37'79b9'7f4a'7c15 + 1; }
-    void add(const Packet& packet) {
-        size_t at = 0;
-        for (; at + 8 <= packet.size(); at += 8) {
-            uint64_t word;
-            std::memcpy(&word, packet.data() + at, 8);
-            add(word);
-        }
-        uint64_t rest = packet.size();
-        for (; at < packet.size(); ++at) rest = rest << 8 | std::to_integer<uint64_t>(packet[at]);
-        add(rest);
-    }
-    uint64_t value() const { return state_ ^ state_ >> 32; }
-
-private:
-    uint64_t state_ = 0x5eed;
-};
 
 std::string in_words(const Packet& packet) {
     const auto parsed = wire::parse(packet, wire::ChecksumTrust::verify_all);
@@ -50,9 +27,10 @@ std::string in_words(const Packet& packet) {
 
 class Run {
 public:
-    Run(const Scenario& scenario, Record* record)
+    Run(const Scenario& scenario, Record* record, const Onlooker& onlooker)
         : scenario_(scenario),
           record_(record),
+          onlooker_(onlooker),
           a_(scenario, Side::a, judge_),
           ways_{Network{scenario, Side::a, record == nullptr ? nullptr : &notes_},
                 Network{scenario, Side::b, record == nullptr ? nullptr : &notes_}},
@@ -123,6 +101,7 @@ private:
                 station->turn(now_, burst_, sent_);
             for (Packet& packet : sent_) leaves(side, std::move(packet));
             if (station != nullptr) tells(station->application().notes);
+            if (station != nullptr && onlooker_) onlooker_({turns_++, now_, side, *station, hash_.value()});
             if (!(station != nullptr && station->is_busy()) && !has_arrived()) break;
             if (turns > 100'000) judge_.complains(now_, "a host turns for ever");
         }
@@ -232,6 +211,7 @@ private:
 
     const Scenario& scenario_;
     Record* record_;
+    const Onlooker& onlooker_;
     Judge judge_;
     std::vector<std::string> notes_;
     Station a_;
@@ -241,19 +221,21 @@ private:
     std::array<Network, 2> ways_;
     Instant now_;
     std::optional<Instant> through_at_;
-    FrameHash hash_;
-    uint64_t packets_ = 0;
+    test::Digest hash_;
+    uint64_t packets_ = 0, turns_ = 0;
     std::vector<Packet> burst_, sent_;
 };
 
 }  // namespace
 
-Outcome run(const Scenario& scenario, Record* record) { return Run(scenario, record).plays(); }
+Outcome run(const Scenario& scenario, Record* record, const Onlooker& onlooker) {
+    return Run(scenario, record, onlooker).plays();
+}
 
-std::string replay_command(uint64_t seed, std::span<const std::string> without) {
+std::string replay_command(uint64_t seed, std::span<const std::string> without, bool both_ways) {
     std::string command = "build/checked/tests/simulation/pollux-simulate --replay " + std::to_string(seed);
     for (size_t i = 0; i < without.size(); ++i) command += (i == 0 ? " --without " : ",") + without[i];
-    return command;
+    return command + (both_ways ? " --both-ways" : "");
 }
 
 std::string Record::write(const std::filesystem::path& folder, const Scenario& scenario,

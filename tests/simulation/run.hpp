@@ -4,10 +4,12 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <vector>
 
 #include "tests/simulation/scenario.hpp"
+#include "tests/simulation/station.hpp"
 #include "tests/support/packet_log.hpp"
 
 namespace pollux::simulation {
@@ -30,9 +32,23 @@ struct Record {
     std::string write(const std::filesystem::path& folder, const Scenario& scenario, const Outcome& outcome) const;
 };
 
-Outcome run(const Scenario& scenario, Record* record = nullptr);
+/// What a run looks like just after a turn of a station, with all that left in it.
+struct Turn {
+    uint64_t number;  // of this run
+    tcp::Instant at;
+    Side side;
+    const Station& station;
+    uint64_t frames;  // the hash so far
+};
+using Onlooker = std::function<void(const Turn&)>;
+
+Outcome run(const Scenario& scenario, Record* record = nullptr, const Onlooker& onlooker = {});
+
+/// How a scenario is played: run(), or run_both_ways() of both_ways.hpp.
+using Play = std::function<Outcome(const Scenario&, Record*)>;
+inline Outcome run_once(const Scenario& scenario, Record* record) { return run(scenario, record); }
 
 /// The command that plays this scenario again.
-std::string replay_command(uint64_t seed, std::span<const std::string> without);
+std::string replay_command(uint64_t seed, std::span<const std::string> without, bool both_ways = false);
 
 }  // namespace pollux::simulation

@@ -23,6 +23,8 @@ StackSettings draw_settings(Random& random, uint32_t burst, bool ipv6) {
                   .send_entries = 128,
                   .chunks = 256,
                   .receive_stores = 32,
+                  .recoveries = 32,
+                  .segment_records = 8'192,
                   .events = 2 * burst + 256,
                   .pins = 64};
     s.mtu = random.one_of<uint16_t>(1500, 1500, 1500, 9000, 1280);
@@ -52,6 +54,19 @@ StackSettings draw_settings(Random& random, uint32_t burst, bool ipv6) {
     s.transmit_quantum = static_cast<uint16_t>(random.spread(1, 64));
     s.fast_path = random.chance(0.8);
     s.dscp = static_cast<uint8_t>(random.chance(0.1) ? random.below(64) : 0);
+    s.ecn = random.chance(0.8);
+    s.ecn_request = random.chance(0.6);
+    s.ecn_syn_retries = static_cast<uint8_t>(random.between(1, 3));
+    s.congestion = random.chance(0.6) ? CongestionControl::cubic : CongestionControl::new_reno;
+    s.hystart = random.chance(0.7);
+    s.restart_after_idle = random.chance(0.8);
+    if (random.chance(0.15)) {
+        s.keep_alive = true;
+        s.keep_alive_idle = random.spread(Duration{500ms}, Duration{60s});
+        s.keep_alive_interval = random.spread(Duration{500ms}, Duration{30s});
+        s.keep_alive_probes = static_cast<uint8_t>(random.between(2, 9));
+    }
+    if (random.chance(0.1)) s.user_timeout = random.spread(Duration{2s}, Duration{200s});
     return s;
 }
 
@@ -67,6 +82,8 @@ void shrink_pools(StackSettings& s, uint64_t seed, Side side) {
     if (random.chance(0.5)) c.send_entries = tiny(0, 4);
     if (random.chance(0.7)) c.chunks = tiny(4, 12);
     if (random.chance(0.5)) c.receive_stores = tiny(1, 2);
+    if (random.chance(0.5)) c.recoveries = tiny(0, 2);
+    if (random.chance(0.5)) c.segment_records = tiny(0, 48);
 }
 
 // ---- Connections and applications. --------------------------------------------------------------------------------

@@ -50,15 +50,23 @@ std::string describe(const HostPlan& host) {
     text += ", msl " + in_words(s.msl) + ", fin_wait_2 " + in_words(s.fin_wait_2);
     text += ", IW " + std::to_string(s.initial_window_segments) + ", quantum " + std::to_string(s.transmit_quantum);
     text += ", burst " + std::to_string(host.burst) + ", batch " + std::to_string(host.batch);
-    const std::pair<bool, const char*> switches[] = {{s.window_scaling, "window scale"},
-                                                     {s.sack, "SACK"},
-                                                     {s.timestamps, "timestamps"},
-                                                     {s.nagle, "Nagle"},
-                                                     {s.fast_path, "fast path"}};
+    text += s.congestion == CongestionControl::cubic ? ", CUBIC" : ", NewReno";
+    if (s.user_timeout.count() != 0) text += ", user_timeout " + in_words(s.user_timeout);
+    if (s.keep_alive) {
+        text += ", keep-alive " + in_words(s.keep_alive_idle) + " " + std::to_string(s.keep_alive_probes) + " x " +
+                in_words(s.keep_alive_interval);
+    }
+    const std::pair<bool, const char*> switches[] = {
+        {s.window_scaling, "window scale"}, {s.sack, "SACK"},
+        {s.timestamps, "timestamps"},       {s.ecn, "ECN"},
+        {s.ecn_request, "ECN asked for"},   {s.nagle, "Nagle"},
+        {s.hystart, "HyStart++"},           {s.restart_after_idle, "restart after idle"},
+        {s.fast_path, "fast path"}};
     for (const auto& [on, what] : switches) text += std::string(on ? ", " : ", no ") + what;
     text += ", pools " + std::to_string(c.connections) + "/" + std::to_string(c.half_open) + "/" +
             std::to_string(c.time_wait) + "/" + std::to_string(c.send_entries) + "/" + std::to_string(c.chunks) +
-            "/" + std::to_string(c.receive_stores);
+            "/" + std::to_string(c.receive_stores) + "/" + std::to_string(c.recoveries) + "/" +
+            std::to_string(c.segment_records);
     return text;
 }
 

@@ -1,15 +1,19 @@
-// The simulator's part of every test run: 5,000 seeds, a sample replayed with equal frame hashes, and the minimiser.
+// The simulator's part of every test run: 5,000 seeds, each with and without the fast path, a sample replayed with
+// equal frame hashes, and the minimiser.
 // More seeds: scripts/soak.sh.
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <set>
 
+#include "tests/simulation/both_ways.hpp"
 #include "tests/simulation/campaign.hpp"
 #include "tests/simulation/minimiser.hpp"
 
 namespace pollux::simulation {
 namespace {
+
+using namespace std::chrono_literals;
 
 constexpr uint64_t seeds_per_block = 500, blocks = 10;
 
@@ -21,16 +25,16 @@ std::filesystem::path artifact_folder() {
 
 class Seeds : public testing::TestWithParam<uint64_t> {};
 
-TEST_P(Seeds, KeepEveryPromise) {
+TEST_P(Seeds, KeepEveryPromiseAndAreTheSameWithoutTheFastPath) {
     const uint64_t first = GetParam() * seeds_per_block + 1;
-    const CampaignResult result = run_campaign(first, seeds_per_block, 1, 3);
+    const CampaignResult result = run_campaign(first, seeds_per_block, 1, run_both_ways, 3);
     for (const Failure& failure : result.failures) {
-        const Minimum least = minimise(make_scenario(failure.seed), [](const Scenario& s) { return run(s); });
+        const Minimum least = minimise(make_scenario(failure.seed), run_both_ways);
         Record record;
-        const Outcome outcome = run(least.scenario, &record);
+        const Outcome outcome = run_both_ways(least.scenario, &record);
         ADD_FAILURE() << "seed " << failure.seed << ": " << failure.complaint
-                      << "\nreplay: " << replay_command(failure.seed, {})
-                      << "\nminimal: " << replay_command(failure.seed, least.without) << "\nwrote "
+                      << "\nreplay: " << replay_command(failure.seed, {}, true)
+                      << "\nminimal: " << replay_command(failure.seed, least.without, true) << "\nwrote "
                       << record.write(artifact_folder(), least.scenario, outcome);
     }
     EXPECT_GT(result.packets, 20 * result.runs) << "runs in which nothing happens prove nothing";
@@ -52,6 +56,36 @@ TEST(Replay, PlaysTheSamePacketsAtTheSameTimes) {
         hashes.insert(once.hash);
     }
     EXPECT_EQ(hashes.size(), sample) << "each seed is a run of its own";
+}
+
+// The comparison itself must notice: an ACK that comes later on one host alone.
+TEST(BothWays, NamesTheFirstTurnThatDiffers) {
+    Scenario late = make_scenario(3);
+    late.hosts[0].settings.ack_delay += 1ms;
+    const Outcome outcome = compare(make_scenario(3), late);
+    EXPECT_NE(outcome.complaint.find("differs in turn "), std::string::npos) << outcome.complaint;
+    EXPECT_NE(outcome.complaint.find("ack_left is 42000, was 41000"), std::string::npos) << outcome.complaint;
+    EXPECT_GT(outcome.at, 0ms);
+}
+
+TEST(BothWays, NoticesARunThatEndsEarlier) {
+    Scenario shorter = make_scenario(3);
+    for (HostPlan& host : shorter.hosts) host.settings.msl /= 2;
+    const Outcome outcome = compare(make_scenario(3), shorter);
+    EXPECT_NE(outcome.complaint.find("differs in turn "), std::string::npos) << outcome.complaint;
+}
+
+TEST(BothWays, TakeTheFastPathOneWayAndNotTheOther) {
+    uint64_t taken = 0;
+    const Scenario scenario = make_scenario(1), other = with_other_paths(scenario);
+    for (const Side side : {Side::a, Side::b}) {
+        EXPECT_NE(scenario.hosts[number(side)].settings.fast_path, other.hosts[number(side)].settings.fast_path);
+    }
+    for (uint64_t seed = 1; seed <= 20; ++seed) {
+        run(make_scenario(seed), nullptr,
+            [&](const Turn& turn) { taken = std::max(taken, turn.station.counters()[tcp::Tally::fast_path]); });
+    }
+    EXPECT_GT(taken, 5u) << "without a segment that takes it there is nothing to compare";
 }
 
 TEST(Scenarios, HaveEveryFaultNowAndThen) {
@@ -93,7 +127,7 @@ TEST(Minimiser, EndsWithTheFaultsThatAreNeeded) {
         return s.faults.size() >= 5 && has(s, FaultKind::loss) && has(s, FaultKind::jitter);
     };
     while (!fits(make_scenario(seed))) ++seed;
-    const auto fails_with_both = [&](const Scenario& s) {
+    const auto fails_with_both = [&](const Scenario& s, Record*) {
         Outcome outcome;
         if (has(s, FaultKind::loss) && has(s, FaultKind::jitter)) outcome.complaint = "planted";
         return outcome;
@@ -108,7 +142,7 @@ TEST(Minimiser, EndsWithTheFaultsThatAreNeeded) {
 
 TEST(Minimiser, LeavesARunAloneThatDoesNotFail) {
     const Scenario scenario = make_scenario(2);
-    const Minimum least = minimise(scenario, [](const Scenario&) { return Outcome{}; });
+    const Minimum least = minimise(scenario, [](const Scenario&, Record*) { return Outcome{}; });
     EXPECT_EQ(least.scenario.faults, scenario.faults);
     EXPECT_TRUE(least.outcome.ok());
 }

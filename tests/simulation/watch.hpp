@@ -5,8 +5,10 @@
 #include <algorithm>
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <vector>
 
+#include "tcp/recovery.hpp"
 #include "tcp/segment.hpp"
 #include "tcp/state.hpp"
 #include "tcp/time.hpp"
@@ -73,6 +75,7 @@ struct Watch {
     uint32_t same_acks = 0;    // ACKs heard that taught nothing: any of them may have been a duplicate
     uint32_t least_window = ~0u;
     bool heard_error = false;  // of a router
+    Heard sacked;              // what SACK blocks that counted have reported
 
     // ---- The peer's stream. ----
     Heard ranges;
@@ -104,11 +107,18 @@ struct Watch {
     bool new_now = false;         // something was said for the first time
     bool timer_now = false;       // the timer has repeated something
     uint32_t same_acks_now = 0;
+    int64_t said_before = 0;   // where what was said ended before it
+    std::string needless_now;  // the first repetition of what SACK blocks had reported
 
     // ---- What the stack said of itself after the last turn. ----
     std::optional<tcp::State> state;
-    uint32_t cwnd = 0, in_flight = 0;
+    uint32_t cwnd = 0, ssthresh = ~0u, in_flight = 0, pipe = 0, sacked_bytes = 0, reductions = 0;
     tcp::SeqNum una;
+    tcp::Phase phase = tcp::Phase::open;
+    bool scoreboard = false;
+    int64_t reduced_until = 0;      // one reduction for all that was in flight: until this is acknowledged
+    int64_t timed_out_until = 0;    // what was in flight at the last timeout
+    uint64_t before_reduction = 0;  // cwnd, which an undo brings back
     std::optional<tcp::Instant> time_wait_from;  // a TIME-WAIT record has stood there since
     bool time_wait_now = false;
 
