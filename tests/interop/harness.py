@@ -42,6 +42,7 @@ V6 = Family("IPv6", SERVER_V6, CLIENT_V6, 40)
 
 httpd = {}  # build type -> program; run.py fills it
 dialer = {}  # likewise: pollux-test-dialer
+link = None  # pollux-test-link, of the release build
 ctl = None  # pollux-ctl, of the build with sanitizers
 test_client = None  # the small client, for devices that the kernel does not see
 cores = sorted(os.sched_getaffinity(0))
@@ -55,6 +56,23 @@ def wait_until(seconds, what, condition):
         if time.monotonic() > end:
             raise AssertionError(f"waited {seconds} s in vain for {what}")
         time.sleep(0.02)
+
+
+def new_namespace():
+    """A name for one."""
+    return f"pollux-test-{os.getpid()}-{next(_numbers)}"
+
+
+@contextlib.contextmanager
+def inside(namespace):
+    """The calling thread is in a network namespace."""
+    with open("/proc/thread-self/ns/net") as home, open(f"/run/netns/{namespace}") as there:
+        if libc.setns(there.fileno(), CLONE_NEWNET) != 0:
+            raise OSError(ctypes.get_errno(), "setns")
+        try:
+            yield
+        finally:
+            libc.setns(home.fileno(), CLONE_NEWNET)
 
 
 def worker_cores(workers, first=0):
@@ -94,9 +112,10 @@ class Server:
     """with Server("asan", settings(...)) as server: ..."""
 
     standard_input = subprocess.DEVNULL
+    before_program = ()
 
     def __init__(self, build, text, arguments=(), family=V4):
-        self.namespace = f"pollux-test-{os.getpid()}-{next(_numbers)}"
+        self.namespace = new_namespace()
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="pollux-test."))
         self.file = self.folder / "settings.toml"
         self.file.write_text(text)
@@ -125,7 +144,8 @@ class Server:
         self._before_start()
         with open(self.folder / "log", "wb") as log:
             self.process = subprocess.Popen(
-                ["ip", "netns", "exec", self.namespace, self.program, "-c", self.file, *self.arguments],
+                ["ip", "netns", "exec", self.namespace, *self.before_program, self.program, "-c", self.file,
+                 *self.arguments],
                 stdin=self.standard_input, stdout=log, stderr=log, start_new_session=True,
                 env={**os.environ, "RUNTIME_DIRECTORY": str(self.folder),
                      "LSAN_OPTIONS": f"suppressions={source}/tests/interop/foreign_leaks:print_suppressions=0"},
@@ -172,16 +192,9 @@ class Server:
     def log(self):
         return (self.folder / "log").read_text(errors="replace")
 
-    @contextlib.contextmanager
     def inside(self):
         """The calling thread is in the server's namespace."""
-        with open("/proc/thread-self/ns/net") as home, open(f"/run/netns/{self.namespace}") as there:
-            if libc.setns(there.fileno(), CLONE_NEWNET) != 0:
-                raise OSError(ctypes.get_errno(), "setns")
-            try:
-                yield
-            finally:
-                libc.setns(home.fileno(), CLONE_NEWNET)
+        return inside(self.namespace)
 
     def connect(self, timeout=10, family=None):
         with self.inside():

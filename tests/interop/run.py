@@ -44,16 +44,17 @@ def main():
         harness.dialer[build] = os.path.abspath(
             os.path.join(getattr(args, build), "tests/interop/dialer/pollux-test-dialer"))
     harness.test_client = os.path.abspath(os.path.join(args.release, "tests/support/client/pollux-test-client"))
+    harness.link = os.path.abspath(os.path.join(args.release, "tests/interop/link/pollux-test-link"))
     harness.ctl = os.path.abspath(os.path.join(args.asan, "apps/pollux-ctl"))
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, 8192) if most > 0 else 8192, most))
 
     import ctl_test, device_test, drain_test, http_test, impairment_test, program_test, sleep_test  # noqa: E401
-    import duplicate_test, opening_test, traffic_test, workers_test  # noqa: E401
+    import duplicate_test, ecn_test, goodput_test, link_test, opening_test, traffic_test, workers_test  # noqa: E401
 
     idle, rest = [], unittest.TestSuite()
-    for module in (traffic_test, http_test, opening_test, drain_test, workers_test, ctl_test, device_test, impairment_test,
-                   duplicate_test, sleep_test, program_test):
+    for module in (traffic_test, http_test, opening_test, ecn_test, drain_test, workers_test, ctl_test, device_test,
+                   impairment_test, duplicate_test, sleep_test, link_test, goodput_test, program_test):
         over_both_families(module)
         for group in unittest.defaultTestLoader.loadTestsFromModule(module):
             for test in group:

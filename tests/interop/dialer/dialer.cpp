@@ -114,7 +114,9 @@ bool Dialer::open_one(Stack& stack, Instant now) {
     call = {.generation = conn.generation, .target = next_target_, .flow = stack.info(conn)->flow};
     note_tuple(call.flow, now);
     next_target_ = (next_target_ + 1) % static_cast<uint32_t>(plan_.targets.size());
-    if (target.upload) report_.refused_sends += !stack.send(conn, {plan_.content, 0});
+    for (uint32_t i = 0; target.upload && i < plan_.times; ++i) {
+        report_.refused_sends += !stack.send(conn, {plan_.content, 0});
+    }
     if (target.we_close && (target.upload || plan_.content.empty())) finish(conn, call, stack, now);
     return true;
 }

@@ -2,7 +2,8 @@
 // the same content over each, and counts what became of them. What others open to it is echoed.
 //
 //     download   the peer sends the content; every byte is compared with what stands at its place
-//     upload     the content is queued before the handshake is complete; the peer says if it was the same
+//     upload     the content is queued before the handshake is complete, once or many times; the peer says if it was
+//                the same
 //
 // `we close`: our FIN goes first, behind the content (ours or the peer's), and TIME-WAIT is here. `peer closes`: its
 // FIN goes first, ours answers it. One object serves one worker, with its share of every batch; what they share is
@@ -32,6 +33,7 @@ struct Target {
 struct Plan {
     std::vector<Target> targets;
     std::vector<std::byte> content;
+    uint32_t times = 1;        // an upload sends the content so often
     uint32_t connections = 1;  // of one batch, all workers together
     uint32_t at_once = 1;      // of each worker
     bool settles = false;      // waits at the end until no TIME-WAIT is left

@@ -134,6 +134,7 @@ int main(int argc, char** argv) {
     app.add_option("--to", command.targets, "(download|upload),(us|peer),ADDRESS:PORT: what, and who closes first")
         ->required();
     app.add_option("--content", command.content_file, "the file that is moved; none: nothing is");
+    app.add_option("--times", plan.times, "how often an upload sends the content")->capture_default_str();
     app.add_option("--connections", plan.connections, "of one batch, to the targets in turn")->capture_default_str();
     app.add_option("--at-once", plan.at_once, "of each worker")->capture_default_str();
     app.add_flag("--settle", plan.settles, "wait at the end until no TIME-WAIT is left");
