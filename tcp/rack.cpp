@@ -36,8 +36,9 @@ void Stack::rack_update(const Conn& c, Recovery& r, const SentRecord& record, co
         }
         if (rtt < r.min_rtt.us()) return;
     }
+    const bool first = r.rack.rtt_us == 0;  // then there is no time to compare with
     r.rack.rtt_us = std::max(rtt, 1u);
-    if (sent_after(record.sent_at_us, record.end, r.rack.sent_at_us, r.rack.end)) {
+    if (first || sent_after(record.sent_at_us, record.end, r.rack.sent_at_us, r.rack.end)) {
         r.rack.sent_at_us = record.sent_at_us;
         r.rack.end = record.end;
     }

@@ -101,7 +101,9 @@ bool Stack::begin_board(Conn& c, Recovery& r, Instant now) {
         counters_.add(Tally::recoveries_without_room);
         return false;
     }
-    r.rack.fack = later(r.rack.fack, c.snd.una);
+    // Nothing of what RACK knew is in flight; its times may be half the circle away.
+    r.rack.fack = c.snd.una;
+    r.rack.rtt_us = 0;
     // Mostly it left a moment ago, in the same turn; if not, it counts as sent now, and gives no RTT.
     const bool timed = lone_.conn == index_of(c) && c.backoff == 0;
     if (c.in_flight() > 0) append_record(r, c.snd.nxt, timed ? lone_.sent_at_us : us_of(now), timed);
