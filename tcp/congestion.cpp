@@ -19,13 +19,14 @@ uint32_t at_least_two(const Conn& c, uint64_t window) {
 }
 
 // The controller's answer: the new ssthresh. NewReno halves what was in flight, without what limited transmit has
-// added beyond cwnd (RFC 5681 section 3.2 (2)). CUBIC takes its share of cwnd, which
-// grows only while it is the limit and so cannot run away from what is in flight (RFC 9438 section 4.6).
+// added beyond cwnd (RFC 5681 section 3.2 (2)). CUBIC takes its share of cwnd, which grows only while it is the limit
+// and so cannot run away from what is in flight (RFC 9438 section 4.6).
 uint32_t answer(Conn& c, Recovery* r, Cause cause, uint32_t flight) {
     const bool loss = cause == Cause::loss;
     switch (static_cast<CongestionControl>(c.congestion)) {
         case CongestionControl::new_reno:
-            return at_least_two(c, uint64_t{loss ? std::min(flight, c.cwnd) : c.cwnd} * (loss ? new_reno_beta_on_loss : new_reno_beta_on_ecn) / 1000);
+            if (loss) return at_least_two(c, uint64_t{std::min(flight, c.cwnd)} * new_reno_beta_on_loss / 1000);
+            return at_least_two(c, uint64_t{c.cwnd} * new_reno_beta_on_ecn / 1000);
         case CongestionControl::cubic: {
             const uint32_t beta = loss ? Cubic::beta_on_loss : Cubic::beta_on_ecn;
             if (r != nullptr) return r->cubic.on_congestion(c.cwnd, c.mss, beta);

@@ -102,7 +102,7 @@ void Stack::on_reordering_timeout(Conn& c, Recovery& r, Instant now) {
 // Section 6.3: after a timeout the first segment is lost, and so is whatever has had its time.
 void Stack::mark_timed_out(Conn& c, Recovery& r, Instant now) {
     const auto now_us = static_cast<uint32_t>(now.time_since_epoch().count());
-    const uint32_t patience = r.rack.rtt_us + reordering_window(c, r);
+    const uint32_t patience = (r.rack.rtt_us != 0 ? r.rack.rtt_us : c.srtt_us) + reordering_window(c, r);
     while (r.board.oldest() != Scoreboard::none) {
         if (now_us - r.board.record(r.board.oldest()).sent_at_us < patience) break;
         counters_.add(Tally::segments_marked_lost);

@@ -395,10 +395,6 @@ void Stack::on_reneging(Conn& c, Recovery& r, Instant now) {
 
 // RFC 5681 section 3.1, RFC 8985 section 6.3.
 void Stack::on_board_timeout(Conn& c, Recovery& r, Instant now) {
-    if (r.board.record(r.board.head()).kind == SentRecord::Kind::sacked) {
-        counters_.add(Tally::sacks_reneged);
-        r.board.forget_sacks();
-    }
     mark_timed_out(c, r, now);
     const bool new_episode = r.phase == Phase::open || (r.phase == Phase::loss && c.unanswered == 0);
     const bool may_be_spurious = r.phase == Phase::open && c.unanswered == 0;
