@@ -114,7 +114,7 @@ Verdict Stack::syn_sent_arrives(Conn& c, const Segment& s, Instant now, TxBatch&
     accept_options(peer, s);
     peer.options |= ecn_of_answer(c, s);
     if (c.unanswered > 0 && s.has(Flags::ack)) peer.level = 1;
-    agree(c, peer, s, now);
+    agree(c, peer, Origin::record, s, now);
     if (s.has(Flags::ack)) {
         if (!c.has(ConnFlags::timestamps | ConnFlags::syn_lost)) sample_syn(c, now);
         become_established(c);

@@ -20,6 +20,7 @@ enum class Tally : uint8_t {
     acks_sent,               // segments without payload, SYN and FIN
     urgent_segments,         // of connections, with URG: delivered in line (RFC 9293 section 3.8.5)
     connections_opened,
+    cookies_accepted,       // of connections_opened: by SYN cookie
     connections_closed,     // ended without a reset or a timeout
     connections_reset,      // ended by the peer's RST
     connections_aborted,    // ended by our RST

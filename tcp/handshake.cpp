@@ -4,6 +4,9 @@
 // our initial sequence number. A stale SYN from an old connection gets a SYN-ACK too, but its owner answers with RST,
 // and nothing was opened: until the third segment there is a HalfOpen record of 64 bytes and no connection.
 //
+// Under a flood of SYNs there is not even that: the SYN-ACK is a cookie (syn_cookies.hpp), and who returns it is
+// answered from what its third segment says.
+//
 // Data on a SYN is not processed; data on the third segment is delivered.
 #include <algorithm>
 #include <bit>
@@ -20,6 +23,8 @@ constexpr uint16_t least_mss = 48;                               // smaller ones
 constexpr uint16_t timestamps_size = 12;
 constexpr uint8_t crowded_retries = 2;
 
+uint16_t default_mss(const FourTuple& flow) { return flow.remote_addr.is_v4() ? default_mss_v4 : default_mss_v6; }
+
 }  // namespace
 
 // ---- LISTEN. ----------------------------------------------------------------------------------------------------
@@ -29,10 +34,11 @@ Verdict Stack::listen_arrives(uint64_t hash, const Segment& s, Instant now, TxBa
         const bool opens = s.has(Flags::syn) && !s.has(Flags::ack);
         return closed_arrives(s, opens ? Verdict::no_listener : Verdict::no_connection, now, out);
     }
-    if (s.has(Flags::rst)) return Verdict::reset_ignored;                            // first
-    if (s.has(Flags::ack)) return reset_reply(s, Verdict::no_connection, now, out);  // second
-    if (!s.has(Flags::syn) || s.has(Flags::fin)) return Verdict::nonsense_flags;     // fourth
+    if (s.has(Flags::rst)) return Verdict::reset_ignored;                         // first
+    if (s.has(Flags::ack)) return ack_to_listener(hash, s, now, out);             // second
+    if (!s.has(Flags::syn) || s.has(Flags::fin)) return Verdict::nonsense_flags;  // fourth
     if (!accepting_) return Verdict::draining;
+    if (wants_cookie()) return answer_by_cookie(s, now, out);
     return make_half_open(hash, s, initial_sequence(s.flow, now), now, out);  // third
 }
 
@@ -69,6 +75,10 @@ void Stack::accept_options(HalfOpen& h, const Segment& syn) const {
 }
 
 bool Stack::send_syn_ack(const HalfOpen& h, Instant now, TxBatch& out) {
+    return send_syn_ack(h, timestamp_clock(now) + timestamp_offset(h.flow), out);
+}
+
+bool Stack::send_syn_ack(const HalfOpen& h, uint32_t ts_value, TxBatch& out) {
     TxSegment* reply = out.add_stateless();
     if (reply == nullptr) {
         counters_.add(Tally::stateless_replies_dropped);
@@ -84,11 +94,102 @@ bool Stack::send_syn_ack(const HalfOpen& h, Instant now, TxBatch& out) {
     r.present = Present::mss | (h.options & (Present::window_scale | Present::sack_permitted | Present::timestamps));
     r.mss = receive_mss(h.flow);
     r.window_scale = receive_scale();
-    if (r.has(Present::timestamps)) r.timestamps = {timestamp_clock(now) + timestamp_offset(h.flow), h.ts_recent};
+    if (r.has(Present::timestamps)) r.timestamps = {ts_value, h.ts_recent};
     r.path = h.path;
     r.ttl = settings_.ttl;
     r.traffic_class = settings_.dscp;
     return true;
+}
+
+// ---- SYN cookies (RFC 4987 section 3.6). ------------------------------------------------------------------------
+
+bool Stack::wants_cookie() const {
+    switch (settings_.syn_cookies) {
+        case SynCookieMode::never: return false;
+        case SynCookieMode::adaptive: return half_open_.in_use() >= cookies_from_;
+        case SynCookieMode::always: return true;
+    }
+    return false;
+}
+
+// No record, no timer, no repetition: one SYN-ACK, and what must be known later is inside it.
+Verdict Stack::answer_by_cookie(const Segment& syn, Instant now, TxBatch& out) {
+    HalfOpen h;
+    h.flow = syn.flow;
+    h.irs = syn.seq;
+    h.path = syn.path;
+    accept_options(h, syn);
+    const uint16_t mss = h.mss != 0 ? h.mss : default_mss(h.flow);
+    h.iss = cookies_.make(h.flow, h.irs, mss, wall_clock_us(now));
+    cookies_end_ = now + 2 * settings_.cookie_period;
+    uint32_t ts_value = 0;
+    if (any(h.options & Present::timestamps)) {
+        if (settings_.ecn && asks_for_ecn(syn)) h.options |= HalfOpen::ecn;
+        ts_value = SynCookies::stamp(timestamp_clock(now) + timestamp_offset(h.flow), cookie_options(h));
+    } else {
+        h.options = Present::none;  // the peer would not bring them back
+    }
+    return send_syn_ack(h, ts_value, out) ? Verdict::cookie_sent : Verdict::no_room_to_answer;
+}
+
+CookieOptions Stack::cookie_options(const HalfOpen& h) {
+    CookieOptions options;
+    if (any(h.options & Present::window_scale)) options.window_scale = h.snd_scale;
+    options.sack = any(h.options & Present::sack_permitted);
+    options.ecn = any(h.options & HalfOpen::ecn);
+    return options;
+}
+
+// Where no cookie can be out, none is looked for: an ACK without a connection costs no more than ever.
+bool Stack::may_be_cookie(const Segment& s, Instant now) const {
+    if (settings_.syn_cookies == SynCookieMode::never || s.has(Flags::syn | Flags::rst)) return false;
+    return settings_.cookie_secret_is_shared || now < cookies_end_;
+}
+
+Verdict Stack::ack_to_listener(uint64_t hash, const Segment& s, Instant now, TxBatch& out) {
+    if (!may_be_cookie(s, now)) return reset_reply(s, Verdict::no_connection, now, out);
+    const auto [judgement, mss, tag] = cookies_.judge(s.flow, s.seq.back(1), s.ack.back(1), wall_clock_us(now));
+    if (judgement == SynCookies::Judgement::good && !spent_.contains(hash, tag)) {
+        return open_by_cookie(hash, recall(s, mss), tag, s, now);
+    }
+    // Without room, what follows a third segment that was dropped for it: the peer will repeat that first.
+    if (s.seq_length() > 0 && conns_.is_full()) return Verdict::table_full;
+    const Verdict why = judgement == SynCookies::Judgement::good    ? Verdict::replayed_cookie
+                        : judgement == SynCookies::Judgement::stale ? Verdict::stale_cookie
+                                                                    : Verdict::bad_cookie;
+    return reset_reply(s, why, now, out);
+}
+
+// Without room the segment is dropped, and its repetition will be a cookie again.
+Verdict Stack::open_by_cookie(uint64_t hash, const HalfOpen& h, uint32_t tag, const Segment& s, Instant now) {
+    const uint32_t conn = conns_.take();
+    if (conn == Pool<Conn>::none) return Verdict::table_full;
+    if (!table_.insert(hash, EntryRef::connection(conn))) {
+        conns_.give(conn);
+        return Verdict::table_full;
+    }
+    spent_.add(hash, tag);
+    return establish(conn, h, Origin::cookie, s, now);
+}
+
+// What the record would have held, had there been one.
+HalfOpen Stack::recall(const Segment& s, uint16_t mss) const {
+    HalfOpen h;
+    h.flow = s.flow;
+    h.irs = s.seq.back(1);
+    h.iss = s.ack.back(1);
+    h.mss = mss;
+    if (!s.has(Present::timestamps) || !settings_.timestamps) return h;
+    const CookieOptions options = SynCookies::read_stamp(s.timestamps.echo);
+    h.options = Present::timestamps;
+    h.ts_recent = s.timestamps.value;
+    if (options.window_scale && settings_.window_scaling) {
+        h.options |= Present::window_scale;
+        h.snd_scale = std::min<uint8_t>(*options.window_scale, 14) & 0xf;
+    }
+    if (options.sack && settings_.sack) h.options |= Present::sack_permitted;
+    if (options.ecn && settings_.ecn) h.options |= HalfOpen::ecn;
+    return h;
 }
 
 // ---- SYN-RECEIVED. ----------------------------------------------------------------------------------------------
@@ -132,8 +233,20 @@ Verdict Stack::half_open_arrives(uint32_t index, uint64_t hash, const Segment& s
     }
     if (!s.has(Flags::ack)) return Verdict::no_ack;
     // RFC 9293 section 3.10.7.4, fifth: SND.UNA < SEG.ACK =< SND.NXT leaves one value.
-    if (s.ack != h.iss + 1) return reset_reply(s, Verdict::half_open_ack, now, out);
-    return complete_handshake(index, hash, s, now);
+    if (s.ack == h.iss + 1) return complete_handshake(index, hash, s, now);
+    // The peer may have been given a cookie before there was room for this record.
+    if (s.seq == rcv_nxt && may_be_cookie(s, now)) {
+        const auto [judgement, mss, tag] = cookies_.judge(s.flow, h.irs, s.ack.back(1), wall_clock_us(now));
+        if (judgement == SynCookies::Judgement::good && !spent_.contains(hash, tag)) {
+            if (conns_.is_full()) return Verdict::table_full;
+            // What the peer offers is the same as then, and so is what we took up, unless it has no timestamps.
+            HalfOpen known = any(h.options & Present::timestamps) ? h : recall(s, mss);
+            known.iss = s.ack.back(1);
+            end_half_open(index);
+            return open_by_cookie(hash, known, tag, s, now);
+        }
+    }
+    return reset_reply(s, Verdict::half_open_ack, now, out);
 }
 
 void Stack::acknowledge_half_open(const HalfOpen& h, Instant now, TxBatch& out) {
@@ -162,21 +275,27 @@ void Stack::acknowledge_half_open(const HalfOpen& h, Instant now, TxBatch& out) 
 Verdict Stack::complete_handshake(uint32_t index, uint64_t hash, const Segment& s, Instant now) {
     const uint32_t conn = conns_.take();
     if (conn == Pool<Conn>::none) return Verdict::table_full;
-    const HalfOpen& h = half_open_[index];
+    const HalfOpen h = half_open_[index];
+    [[maybe_unused]] const bool replaced =
+        table_.replace(hash, EntryRef::half_open(index), EntryRef::connection(conn));
+    half_open_.give(index);
+    return establish(conn, h, Origin::record, s, now);
+}
+
+// The connection has its place in the table and nothing else yet; `s` completes its handshake.
+Verdict Stack::establish(uint32_t conn, const HalfOpen& h, Origin origin, const Segment& s, Instant now) {
     Conn& c = begin(conn, h.flow, State::established);
     if (const Listener* l = listener({h.flow.local_addr, h.flow.local_port}); l != nullptr && l->congestion) {
         c.congestion = static_cast<uint8_t>(*l->congestion) & 3;
     }
-    agree(c, h, s, now);
+    agree(c, h, origin, s, now);
     // RFC 6298 (2.2): the handshake is the first sample.
-    if (!c.has(ConnFlags::timestamps | ConnFlags::syn_lost)) {
+    if (!c.has(ConnFlags::timestamps | ConnFlags::syn_lost) && origin == Origin::record) {
         const Duration waited = syn_ack_timeout(0) - h.due_in_ms(tick_at(now)) * 1ms;
         rtt_sample(c.srtt_us, c.rttvar_us, std::clamp<Duration>(waited, 1us, syn_ack_timeout(0)), 0);
     }
-    [[maybe_unused]] const bool replaced =
-        table_.replace(hash, EntryRef::half_open(index), EntryRef::connection(conn));
-    half_open_.give(index);
     counters_.add(Tally::connections_opened);
+    if (origin == Origin::cookie) counters_.add(Tally::cookies_accepted);
     if (c.ecn) counters_.add(Tally::ecn_connections);
     raise(c, Event::Kind::opened);
     // RFC 9293 section 3.10.7.4: go on with the segment in ESTABLISHED; it may carry data and FIN.
@@ -189,7 +308,7 @@ Verdict Stack::complete_handshake(uint32_t index, uint64_t hash, const Segment& 
 
 // What both sides know of each other once each has seen the other's SYN. `s` is the latest of the peer's segments:
 // what completes the handshake, or, for an open of ours, its SYN.
-void Stack::agree(Conn& c, const HalfOpen& h, const Segment& s, Instant now) {
+void Stack::agree(Conn& c, const HalfOpen& h, Origin origin, const Segment& s, Instant now) {
     c.path = s.path;
     c.rcv.nxt = h.irs + 1;
     c.rcv.edge = c.rcv.nxt + initial_window();
@@ -203,7 +322,7 @@ void Stack::agree(Conn& c, const HalfOpen& h, const Segment& s, Instant now) {
     c.snd_wnd = s.window << (s.has(Flags::syn) ? 0 : c.snd_scale);
     c.max_snd_wnd = c.snd_wnd;
     c.snd_wl1 = s.seq;
-    uint16_t mss = h.mss != 0 ? h.mss : h.flow.remote_addr.is_v4() ? default_mss_v4 : default_mss_v6;
+    uint16_t mss = h.mss != 0 ? h.mss : default_mss(h.flow);
     mss = std::min(std::max(mss, least_mss), receive_mss(h.flow));
     if (any(h.options & Present::timestamps)) {
         c.set(ConnFlags::timestamps);
@@ -215,6 +334,9 @@ void Stack::agree(Conn& c, const HalfOpen& h, const Segment& s, Instant now) {
         }
         c.ts_recent_day = static_cast<uint8_t>(now.time_since_epoch() / std::chrono::days{1});
         c.ts_offset = timestamp_offset(h.flow);
+        // A cookie of a machine whose clock is ahead of ours: our next TSval must not be older (PAWS).
+        const uint32_t ahead = s.timestamps.echo - (timestamp_clock(now) + c.ts_offset);
+        if (origin == Origin::cookie && static_cast<int32_t>(ahead) > 0) c.ts_offset += ahead;
     }
     if (any(h.options & Present::sack_permitted)) c.set(ConnFlags::sack);
     c.hears_ce = any(h.options & HalfOpen::ecn);
@@ -230,7 +352,8 @@ void Stack::agree(Conn& c, const HalfOpen& h, const Segment& s, Instant now) {
         c.cwnd = mss;  // RFC 5681 section 3.1
     }
     // RFC 6298 (2.2): the handshake is the first sample; repeated, it teaches only through timestamps (Karn).
-    if (c.has(ConnFlags::timestamps) && s.has(Flags::ack)) sample_rtt(c, s, 0, now);
+    // A cookie's timestamp is rounded and may be another machine's: the first answer will be the first sample.
+    if (c.has(ConnFlags::timestamps) && s.has(Flags::ack) && origin == Origin::record) sample_rtt(c, s, 0, now);
 }
 
 void Stack::end_half_open(uint32_t index) {
@@ -278,8 +401,7 @@ void Stack::repeat_syn_acks(Instant now, TxBatch& out) {
 // RFC 6528: ISN = M + F(tuple, secret), M a clock of 4 microseconds: nobody can guess it, and numbers of the same
 // tuple keep growing.
 SeqNum Stack::initial_sequence(const FourTuple& flow, Instant now) const {
-    const auto us = static_cast<uint64_t>(now.time_since_epoch().count()) + settings_.wall_clock_at_zero_us;
-    return SeqNum{static_cast<uint32_t>(us / 4 + siphash_2_4(secrets_.isn, flow))};
+    return SeqNum{static_cast<uint32_t>(wall_clock_us(now) / 4 + siphash_2_4(secrets_.isn, flow))};
 }
 
 uint16_t Stack::receive_mss(const FourTuple& flow) const {

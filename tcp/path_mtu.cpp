@@ -83,8 +83,9 @@ void Stack::lower_mss(Conn& c, uint32_t mss, Instant now) {
 
 // As after a timeout, but the network is not congested.
 void Stack::resend_too_large(Conn& c, Recovery& r, Instant now) {
+    // What has already reduced cwnd for this flight does so for all of it.
+    r.excused = r.phase == Phase::open || r.excused;
     r.phase = Phase::loss;
-    r.excused = true;
     r.point = c.recover = c.snd.nxt;
     r.spurious = SpuriousTimeout::no;
     r.undo.possible = false;
@@ -99,6 +100,7 @@ void Stack::resend_outstanding(Conn& c, Instant now) {
     if (c.has(ConnFlags::fast_recovery)) congestion::on_recovered(c);
     c.clear(ConnFlags::fast_recovery | ConnFlags::resend_first | ConnFlags::rtt_timed | ConnFlags::duplicates);
     c.set(ConnFlags::rto_recovery);
+    if (Recovery* const r = recovery_of(c)) r->spurious = SpuriousTimeout::no;  // F-RTO asked about other segments
     c.ecn_reduced = false;
     c.dup_acks = 0;
     c.recover = c.snd.nxt;

@@ -77,6 +77,7 @@ public:
 
     uint32_t size() const { return in_use_; }
     uint32_t capacity() const { return capacity_; }
+    bool is_full() const { return in_use_ == capacity_; }
     /// Every index that was ever taken is below this: the bound for a walk over all records with is_taken().
     uint32_t high_water() const { return touched_; }
     size_t memory_bytes() const { return block_.size(); }

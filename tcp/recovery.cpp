@@ -172,17 +172,28 @@ bool Stack::output_repetitions(Conn& c, Recovery& r, Instant now, TxBatch& out, 
         if (ahead > c.snd_wnd && (c.snd_wnd == 0 || position != r.board.head())) break;
         if (!may_emit()) return false;
         r.force_first = false;
-        resend(c, r, position, now, out);
+        const uint32_t sent = resend(c, r, position, now, out);
         --quota;
+        if (sent < size && !cut_records(c, r, sent, now)) return true;
     }
     return true;
 }
 
-void Stack::resend(Conn& c, const Recovery& r, uint32_t position, Instant now, TxBatch& out) {
+// A record that stands for several segments of many small pieces each does not fit into one. False: there is no room
+// to cut it, and the connection goes on without a scoreboard.
+bool Stack::cut_records(Conn& c, Recovery& r, uint32_t size, Instant now) {
+    if (r.board.recut(segment_records_, size)) return true;
+    r.board.end(segment_records_);
+    r.phase = Phase::open;
+    resend_outstanding(c, now);
+    return false;
+}
+
+uint32_t Stack::resend(Conn& c, const Recovery& r, uint32_t position, Instant now, TxBatch& out) {
     const SeqNum first = r.board.first_of(position);
     const uint32_t left = c.queued() - std::min(c.queued(), first.since(c.snd.una));
     const bool fin = c.has(ConnFlags::fin_sent) && r.board.record(position).end == c.snd.nxt;
-    emit(c, first, std::min(r.board.size_of(position), left), fin, now, out);
+    return emit(c, first, std::min(r.board.size_of(position), left), fin, now, out);
 }
 
 // ---- What an ACK tells. -----------------------------------------------------------------------------------------

@@ -25,6 +25,9 @@ Stack::Stack(const StackSettings& settings, const Secrets& secrets, Counters& co
       wheel_(conns_),
       extras_(settings.capacity.connections),
       half_open_(settings.capacity.half_open),
+      cookies_(secrets.cookies, settings.cookie_period),
+      spent_(settings.syn_cookies == SynCookieMode::never ? 0 : settings.capacity.spent_cookies),
+      cookies_from_(settings.capacity.half_open - settings.capacity.half_open / 4),
       time_wait_(settings.capacity.time_wait),
       chunks_(settings.capacity.chunks),
       stores_(settings.capacity.receive_stores, chunks_, settings.reassembly_ranges, chunk_limit(settings)),
@@ -46,6 +49,7 @@ Stack::Stack(const StackSettings& settings, const Secrets& secrets, Counters& co
     if (settings.first_local_port == 0 || settings.first_local_port > settings.last_local_port) {
         throw std::invalid_argument("first_local_port: expected 1 or more, and at most last_local_port");
     }
+    if (settings.cookie_period < 1s) throw std::invalid_argument("cookie_period: expected 1 s or more");
     // RFC 9293 SHLD-19: every second full segment, or as many bytes. One byte counts units of 64.
     const uint32_t full = std::min<uint32_t>(receive_mss({}), settings.mtu - 52u);
     least_window_step_ = std::min<uint32_t>(receive_mss({}), settings.receive_buffer / 2);
@@ -183,10 +187,11 @@ void Stack::release(Conn& c) {
     forget(c);
 }
 
-uint32_t Stack::timestamp_clock(Instant now) const {
-    const auto us = static_cast<uint64_t>(now.time_since_epoch().count()) + settings_.wall_clock_at_zero_us;
-    return static_cast<uint32_t>(us / 1000);
+uint64_t Stack::wall_clock_us(Instant now) const {
+    return static_cast<uint64_t>(now.time_since_epoch().count()) + settings_.wall_clock_at_zero_us;
 }
+
+uint32_t Stack::timestamp_clock(Instant now) const { return static_cast<uint32_t>(wall_clock_us(now) / 1000); }
 
 uint32_t Stack::timestamp_offset(const FourTuple& flow) const {
     return static_cast<uint32_t>(siphash_1_3(secrets_.timestamps, flow));
@@ -506,7 +511,7 @@ PoolUse Stack::pool_capacity() const {
 }
 
 size_t Stack::memory_bytes() const {
-    return conns_.memory_bytes() + table_.memory_bytes() + half_open_.memory_bytes() + time_wait_.memory_bytes() +
+    return conns_.memory_bytes() + table_.memory_bytes() + half_open_.memory_bytes() + spent_.memory_bytes() + time_wait_.memory_bytes() +
            chunks_.memory_bytes() + stores_.memory_bytes() + send_queues_.memory_bytes() + ready_.memory_bytes() +
            extras_.size() * sizeof(ConnExtras) + recoveries_.memory_bytes() + segment_records_.memory_bytes();
 }

@@ -41,6 +41,7 @@
 #include "tcp/send_queue.hpp"
 #include "tcp/siphash.hpp"
 #include "tcp/stack_settings.hpp"
+#include "tcp/syn_cookies.hpp"
 #include "tcp/time_wait.hpp"
 #include "tcp/timer_wheel.hpp"
 #include "tcp/tx_batch.hpp"
@@ -67,10 +68,12 @@ struct Event {
     Kind kind;
 };
 
-/// Secrets last as long as the process: table places, ISNs and timestamp offsets depend on them.
+/// Secrets last as long as the process: table places, ISNs and timestamp offsets depend on them. Machines that complete
+/// each other's handshakes have `timestamps` and `cookies` in common.
 struct Secrets {
     SipKey table, isn, timestamps;
     uint64_t random_seed = 0;  // jitter of rate limits
+    SipKey cookies{};          // of which a key for each period is made
 };
 
 /// A copy of what tools and tests may know of one connection.
@@ -292,6 +295,7 @@ private:
     void stop_waiting_for_room(Conn& c);
     void hold_back(Conn& c, More more);
     void stop_hold_timer(Conn& c);
+    uint64_t wall_clock_us(Instant now) const;
     uint32_t timestamp_clock(Instant now) const;
     uint32_t timestamp_offset(const FourTuple& flow) const;
     bool has_unread(const Conn& c) const;
@@ -315,10 +319,20 @@ private:
     Verdict listen_arrives(uint64_t hash, const Segment& s, Instant now, TxBatch& out);
     Verdict half_open_arrives(uint32_t index, uint64_t hash, const Segment& s, Instant now, TxBatch& out);
     Verdict complete_handshake(uint32_t index, uint64_t hash, const Segment& s, Instant now);
+    enum class Origin : uint8_t { record, cookie };  // of what is known about a peer whose handshake is complete
+    Verdict establish(uint32_t conn, const HalfOpen& h, Origin origin, const Segment& s, Instant now);
     void accept_options(HalfOpen& h, const Segment& syn) const;
-    void agree(Conn& c, const HalfOpen& h, const Segment& s, Instant now);
+    void agree(Conn& c, const HalfOpen& h, Origin origin, const Segment& s, Instant now);
+    bool wants_cookie() const;
+    Verdict answer_by_cookie(const Segment& syn, Instant now, TxBatch& out);
+    static CookieOptions cookie_options(const HalfOpen& h);
+    bool may_be_cookie(const Segment& s, Instant now) const;
+    Verdict ack_to_listener(uint64_t hash, const Segment& s, Instant now, TxBatch& out);
+    Verdict open_by_cookie(uint64_t hash, const HalfOpen& h, uint32_t tag, const Segment& s, Instant now);
+    HalfOpen recall(const Segment& s, uint16_t mss) const;
     Verdict make_half_open(uint64_t hash, const Segment& syn, SeqNum iss, Instant now, TxBatch& out);
     bool send_syn_ack(const HalfOpen& h, Instant now, TxBatch& out);
+    bool send_syn_ack(const HalfOpen& h, uint32_t ts_value, TxBatch& out);
     void acknowledge_half_open(const HalfOpen& h, Instant now, TxBatch& out);
     void end_half_open(uint32_t index);
     bool advance_half_open(Instant now, uint32_t& budget);
@@ -370,7 +384,8 @@ private:
     static void stamp(Recovery& r, SentRecord& record);
     void note_repeated(Conn& c, SeqNum seq, uint32_t length, Instant now);
     bool output_repetitions(Conn& c, Recovery& r, Instant now, TxBatch& out, uint32_t& quota);
-    void resend(Conn& c, const Recovery& r, uint32_t position, Instant now, TxBatch& out);
+    bool cut_records(Conn& c, Recovery& r, uint32_t size, Instant now);
+    uint32_t resend(Conn& c, const Recovery& r, uint32_t position, Instant now, TxBatch& out);
     static bool reports_duplicate(const Segment& s);
     void read_scoreboard(Conn& c, Recovery& r, const Segment& s, AckSample& sample);
     template <class Delivered>
@@ -523,6 +538,10 @@ private:
     TimerWheel<Conn> wheel_;
     std::vector<ConnExtras> extras_;
     HalfOpenStore half_open_;
+    SynCookies cookies_;
+    SpentCookies spent_;
+    uint32_t cookies_from_;   // half-open records in use, of the adaptive mode
+    Instant cookies_end_{};   // then the last cookie made here is no longer good
     TimeWaitStore time_wait_;
     Chunks chunks_;
     ReceiveStores stores_;

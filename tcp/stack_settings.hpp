@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "tcp/congestion.hpp"
+#include "tcp/syn_cookies.hpp"
 #include "tcp/time.hpp"
 
 namespace pollux::tcp {
@@ -19,6 +20,7 @@ struct Capacity {
     uint32_t receive_stores = 8'192;  // connections that hold unread or out-of-order data at the same time
     uint32_t recoveries = 16'384;     // connections with more than one segment in flight, or in loss recovery
     uint32_t segment_records = 262'144;  // segments that those have in flight, each rounded up to a power of two
+    uint32_t spent_cookies = 65'535;  // SYN cookies that have opened a connection, so that none does it twice
     uint32_t events = 4'096;          // events that one turn can record
     uint32_t pins = 65'536;           // pin ids that the application can reserve
     bool operator==(const Capacity&) const = default;
@@ -58,6 +60,11 @@ struct StackSettings {
     uint8_t syn_retries = 7;      // R2 of an open of ours: after 1, 2, 4, ... 64 s; given up after 247 s (MUST-23)
     uint8_t data_retries = 15;    // R2: more than 100 s with the default RTO
     uint8_t orphan_retries = 8;   // R2 of a connection that the application has closed
+
+    // SYN cookies (RFC 4987 section 3.6): in place of half-open records, always or while those are 3/4 used.
+    SynCookieMode syn_cookies = SynCookieMode::adaptive;
+    Duration cookie_period = 60s;          // a cookie is good for one to two of these
+    bool cookie_secret_is_shared = false;  // so cookies that this stack never made may come back to it
 
     // Ports that an active open may choose from, both ends included (RFC 6056 section 3.2).
     uint16_t first_local_port = 32'768;

@@ -16,6 +16,7 @@ enum class Verdict : uint8_t {
     pure_ack,            // acknowledged something or updated the window
     syn_answered,        // SYN to a listener: SYN-ACK sent
     syn_repeated,        // repeated SYN of a half-open connection: same SYN-ACK again
+    cookie_sent,         // SYN to a listener: SYN-ACK with a cookie sent, nothing kept
     opened,              // completed a handshake
     syns_crossed,        // SYN of a peer whom we had sent a SYN: SYN-ACK sent
     fin,                 // ended the peer's half of the connection
@@ -40,6 +41,9 @@ enum class Verdict : uint8_t {
     syn_in_window,      // SYN in a synchronised state: challenge ACK
     time_wait,          // handled by a TIME-WAIT record
     half_open_ack,      // unacceptable ACK in SYN-RECEIVED: RST sent
+    stale_cookie,       // ACK that brings a cookie back too late: RST sent
+    bad_cookie,         // ACK to a listener that sends cookies, with none of them: RST sent
+    replayed_cookie,    // ACK with a cookie that has opened a connection already: RST sent
     wrong_syn_ack,      // in SYN-SENT, acknowledges what is not our SYN: RST sent
     not_open_yet,       // in SYN-SENT, neither SYN nor RST
     data_after_close,   // data for a connection that the application has closed: RST

@@ -290,6 +290,46 @@ TEST_F(TooBig, InARecoveryItChangesTheSizeAndNotTheThreshold) {
     EXPECT_TRUE(same(peer.stream(), pattern(0, 1 + bytes(10))));
 }
 
+TEST_F(TooBig, WhatIsLostAfterItInTheSameFlightReducesNoFurther) {
+    proves("H3 L8");
+    opens();
+    flies(10);
+    time.passes(rtt);
+    arrives(3, 6);
+    ASSERT_EQ(phase(), Phase::recovery);
+    peer.forgets();
+    EXPECT_EQ(too_big(mtu_like(1'300), 1), Verdict::path_notice);
+    const std::vector<Heard> again = peer.takes_all();
+    ASSERT_GT(again.size(), 2u);
+    time.passes(rtt);
+    // The first piece is lost again.
+    for (const Heard& h : again) {
+        if (h.seq != first(1)) gets(h);
+    }
+    EXPECT_EQ(heard_at(), first(1));
+    peer.forgets();
+    EXPECT_EQ(world.info().reductions, 1u);
+    time.passes(1s);
+    finishes();
+    EXPECT_TRUE(same(peer.stream(), pattern(0, 1 + bytes(10))));
+}
+
+TEST_F(TooBig, EndsTheQuestionWhetherATimeoutWasSpurious) {
+    proves("H3 K14");
+    opens({.sack = false});
+    flies(10, 10);
+    peer.waits();
+    hears_only(1);  // by the timer
+    arrives(1, 3);  // and F-RTO asks by two new segments (RFC 5682 section 2.1)
+    const int64_t sent = peer.takes_all().back().end();
+    EXPECT_EQ(sent, end(12));
+    EXPECT_EQ(too_big(mtu_like(1'300), first(4)), Verdict::path_notice);
+    for (const Heard& h : peer.takes_all()) EXPECT_LT(h.seq, sent) << "new data, beyond cwnd";
+    EXPECT_LE(world.info().mss, 1'260u);
+    acknowledges();
+    finishes();
+}
+
 TEST_F(TooBig, LiesChangeNothingInARecoveryEither) {
     proves("H4");
     opens();

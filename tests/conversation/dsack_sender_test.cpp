@@ -54,6 +54,7 @@ TEST_F(DsackSender, ADuplicateAboveTheAcknowledgmentIsNoNewData) {
     for (int i = 0; i < 5; ++i) arrives(2);  // the network doubles it
     peer.expects_nothing();
     EXPECT_EQ(world.info().sacked, bytes(1));
+    EXPECT_EQ(world.count(Tally::duplicates_reported), 5u);
     EXPECT_EQ(phase(), Phase::open);
     EXPECT_EQ(world.count(Tally::segments_marked_lost), 0u);
 }

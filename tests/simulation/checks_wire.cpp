@@ -118,6 +118,7 @@ void Checks::hears_ack(Watch& w, const Segment& s, Instant now) {
     w.heard_since = true;
     const int64_t ack = s.has(Flags::ack) ? w.position(s.ack) : -1;
     if (ack < 0 || ack > w.said_end) return;
+    w.sacks_heard |= s.sack_count > 0;
     const uint32_t window = s.window << (w.scaled() && !s.has(Flags::syn) ? w.heard.scale : 0);
     if (ack >= w.heard_ack) {
         // RFC 9293 section 3.10.7.4, first: of a segment that lies outside the window, the ACK does not count either.
@@ -378,7 +379,7 @@ void Checks::check_timing(Watch& w, int64_t first, int64_t end, Instant now) {
         // RFC 5681 section 3.2: before the timer only after the third duplicate ACK; or SACK blocks, a router or a
         // window said so (RFC 8985).
         const uint32_t small = 4u * std::max<uint32_t>(w.heard.mss, 1'460);
-        const bool may = w.same_acks >= 3 || w.sacked.furthest() > 0 || first < w.timed_out_until || w.heard_error ||
+        const bool may = w.same_acks >= 3 || w.sacks_heard || first < w.timed_out_until || w.heard_error ||
                          w.least_window < small || !w.measured || w.doubtful;
         if (!may && timing_ && first >= 0 && gap + slack < least) {
             complain(now, w, "says something again after " + std::to_string(w.same_acks) + " duplicate ACKs");

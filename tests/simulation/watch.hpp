@@ -75,6 +75,7 @@ struct Watch {
     uint32_t same_acks = 0;    // ACKs heard that taught nothing: any of them may have been a duplicate
     uint32_t least_window = ~0u;
     bool heard_error = false;  // of a router
+    bool sacks_heard = false;  // SACK blocks, which may or may not have counted
     Heard sacked;              // what SACK blocks that counted have reported
 
     // ---- The peer's stream. ----
