@@ -6,6 +6,7 @@
 
 #include "config/load.hpp"
 #include "config/notation.hpp"
+#include "config/secret_file.hpp"
 
 namespace pollux::config {
 namespace {
@@ -165,6 +166,7 @@ void check(const Settings& settings, const std::string& file) {
     if (settings.tcp.first_local_port > settings.tcp.last_local_port)
         complain(settings.tcp_source, "tcp.first_local_port = " + std::to_string(settings.tcp.first_local_port),
                  "at most tcp.last_local_port = " + std::to_string(settings.tcp.last_local_port));
+    if (!settings.security.cookie_secret_file.empty()) read_secret_file(settings.security.cookie_secret_file);
     for (const Route& route : settings.routes) check_route(route, settings.routes);
 }
 

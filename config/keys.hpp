@@ -102,7 +102,16 @@ void describe(Io& io, tcp::Capacity& capacity) {
     io.count("receive_stores", capacity.receive_stores, 1, 1 << 26);
     io.count("recoveries", capacity.recoveries, 0, 1 << 26);
     io.count("segment_records", capacity.segment_records, 0, 1 << 28);
+    io.count("spent_cookies", capacity.spent_cookies, 0, 1 << 28);
     io.count("events", capacity.events, 64, 1 << 20);
+}
+
+template <class Io>
+void describe(Io& io, Security& security) {
+    using namespace std::chrono_literals;
+    io.text("syn_cookies", security.syn_cookies, syn_cookie_mode());
+    io.text("cookie_period", security.cookie_period, duration(1s, 1h));
+    io.text("cookie_secret_file", security.cookie_secret_file, plain_text("the name of a file"));
 }
 
 template <class Io>

@@ -318,6 +318,13 @@ Notation<std::optional<tcp::CongestionControl>> congestion_or_default() {
                                {"new_reno", Choice{tcp::CongestionControl::new_reno}}}});
 }
 
+Notation<tcp::SynCookieMode> syn_cookie_mode() {
+    using tcp::SynCookieMode;
+    return one_of<SynCookieMode, 3>({{{"adaptive", SynCookieMode::adaptive},
+                                      {"always", SynCookieMode::always},
+                                      {"never", SynCookieMode::never}}});
+}
+
 Notation<std::string> plain_text(std::string what, size_t shortest) {
     return {std::move(what),
             [shortest](std::string_view text) {

@@ -44,6 +44,7 @@ Notation<Rss> rss();
 Notation<tcp::CongestionControl> congestion();
 /// "default" is none of its own.
 Notation<std::optional<tcp::CongestionControl>> congestion_or_default();
+Notation<tcp::SynCookieMode> syn_cookie_mode();
 /// Any text without control characters, at least `shortest` characters long; `what` names it.
 Notation<std::string> plain_text(std::string what, size_t shortest = 0);
 /// Anything at all.

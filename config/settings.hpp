@@ -2,7 +2,8 @@
 // a TOML file; tests and examples may fill one by hand. Nothing here knows TOML, DPDK or HTTP, and nothing changes
 // while the engine runs.
 //
-// Tables of the file: [eal], [engine], [[port]], [[listen]], [tcp] with [tcp.capacity], [http], [[route]].
+// Tables of the file: [eal], [engine], [[port]], [[listen]], [tcp] with [tcp.capacity], [security], [http],
+// [[route]].
 // [test], with [test.receive] and [test.send], is for tests alone.
 // A `Source` says where a thing was written, so that a start-up error can name file and line as the loader does.
 #pragma once
@@ -101,6 +102,16 @@ struct Listen {
     bool operator==(const Listen&) const = default;
 };
 
+/// [security]: what a hostile network is answered with.
+struct Security {
+    tcp::SynCookieMode syn_cookies = tcp::SynCookieMode::adaptive;
+    tcp::Duration cookie_period = tcp::Duration{60'000'000};  // a cookie is good for one to two of these
+    std::string cookie_secret_file;  // shared by the machines behind one address; relative as [[route]] files. Empty:
+                                     // a secret of this process alone
+    Source source;
+    bool operator==(const Security&) const = default;
+};
+
 /// [http]: limits of one connection. A timeout of zero or a `max_requests` of zero means unlimited.
 struct Http {
     tcp::Duration idle_timeout = tcp::Duration{5'000'000};     // between an answer and the next request
@@ -152,7 +163,9 @@ struct Settings {
     Engine engine;
     std::vector<Port> ports;
     std::vector<Listen> listens;
-    tcp::StackSettings tcp;  // `mtu` comes from the port, `wall_clock_at_zero_us` from the clock: not in the file
+    // `mtu` comes from the port, `wall_clock_at_zero_us` from the clock, what concerns SYN cookies from [security].
+    tcp::StackSettings tcp;
+    Security security;
     Http http;
     std::vector<Route> routes;
     Test test;

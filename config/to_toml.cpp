@@ -63,6 +63,7 @@ std::string to_toml(const Settings& settings) {
     for (const Listen& listen : settings.listens) write(out, "[[listen]]", listen);
     write(out, "[tcp]", settings.tcp);
     write(out, "[tcp.capacity]", settings.tcp.capacity);
+    write(out, "[security]", settings.security);
     write(out, "[http]", settings.http);
     for (const Route& route : settings.routes) write(out, "[[route]]", route);
     if (settings.test.enabled) {  // otherwise there is nothing to say, and nothing may be said

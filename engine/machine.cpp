@@ -9,6 +9,7 @@
 #include <cassert>
 #include <stdexcept>
 
+#include "config/secret_file.hpp"
 #include "engine/impaired_queue.hpp"
 #include "engine/sentence.hpp"
 
@@ -100,13 +101,16 @@ Machine::Machine(const config::Settings& settings, const std::function<void(cons
     : settings_(settings),
       free_cpus_(own_cpus()),
       eal_(settings, pools_bytes(settings)),
-      secrets_(make_secrets()),
+      secrets_(make_secrets(settings.security.cookie_secret_file)),
       stack_settings_(settings.tcp) {
     if (!eal_.notice().empty() && on_notice) on_notice(eal_.notice());
     make_pools();
     make_ports(on_notice);
     make_exchange(opens);
     stack_settings_.wall_clock_at_zero_us = clock_.wall_at_zero_us();
+    stack_settings_.syn_cookies = settings.security.syn_cookies;
+    stack_settings_.cookie_period = settings.security.cookie_period;
+    stack_settings_.cookie_secret_is_shared = !settings.security.cookie_secret_file.empty();
 }
 
 void Machine::make_pools() {
@@ -238,13 +242,20 @@ void Machine::on_each_lcore(const std::function<void(uint32_t)>& work) const {
     assert(others + 1 == all.size());
 }
 
-tcp::Secrets make_secrets() {
+tcp::Secrets make_secrets(const std::string& cookie_secret_file) {
     tcp::Secrets secrets;
-    for (tcp::SipKey* key : {&secrets.table, &secrets.isn, &secrets.timestamps}) {
+    for (tcp::SipKey* key : {&secrets.table, &secrets.isn, &secrets.timestamps, &secrets.cookies}) {
         fill_random(&key->k0, sizeof key->k0);
         fill_random(&key->k1, sizeof key->k1);
     }
     fill_random(&secrets.random_seed, sizeof secrets.random_seed);
+    if (cookie_secret_file.empty()) return secrets;
+    const auto [k0, k1] = config::read_secret_file(cookie_secret_file);
+    const tcp::SipKey shared{k0, k1};
+    uint64_t purpose = 0;
+    for (uint64_t* half : {&secrets.timestamps.k0, &secrets.timestamps.k1, &secrets.cookies.k0, &secrets.cookies.k1}) {
+        *half = tcp::siphash_2_4(shared, std::as_bytes(std::span{&++purpose, 1}));
+    }
     return secrets;
 }
 

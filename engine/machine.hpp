@@ -114,8 +114,8 @@ private:
     std::unique_ptr<Exchange> exchange_;  // between several workers; ends before the pools
 };
 
-/// Fresh secrets from the kernel.
-tcp::Secrets make_secrets();
+/// Fresh secrets from the kernel; those of handshakes from the file, if its name is not empty.
+tcp::Secrets make_secrets(const std::string& cookie_secret_file);
 
 /// Sums of what pools hold.
 void add(tcp::PoolUse& total, const tcp::PoolUse& more);

@@ -112,7 +112,7 @@ TEST(ConfigErrors, UnknownTableGetsASuggestion) {
     EXPECT_EQ(sentence(minimal + "[https]\n"), R"(a.toml:6: found the unknown key "https", expected "http")");
     EXPECT_EQ(
         sentence(minimal + "[metrics]\n"),
-        R"(a.toml:6: found the unknown key "metrics", expected "eal", "engine", "port", "listen", "tcp", "http", "route" or "test")");
+        R"(a.toml:6: found the unknown key "metrics", expected "eal", "engine", "port", "listen", "tcp", "security", "http", "route" or "test")");
 }
 
 TEST(ConfigErrors, WrongTypeSaysWhatWasFound) {

@@ -132,7 +132,12 @@ chunks = 14
 receive_stores = 15
 recoveries = 16
 segment_records = 17
+spent_cookies = 18
 events = 64
+
+[security]
+syn_cookies = "always"
+cookie_period = "2s"
 
 [http]
 idle_timeout = "0s"
@@ -230,7 +235,11 @@ TEST(ConfigLoad, EveryKeyReachesItsMember) {
         (std::vector<uint32_t>{10, 11, 12, 13, 14, 15}));
     EXPECT_EQ(c.recoveries, 16u);
     EXPECT_EQ(c.segment_records, 17u);
+    EXPECT_EQ(c.spent_cookies, 18u);
     EXPECT_EQ(c.events, 64u);
+    EXPECT_EQ(s.security.syn_cookies, tcp::SynCookieMode::always);
+    EXPECT_EQ(s.security.cookie_period, 2s);
+    EXPECT_EQ(s.security.cookie_secret_file, "");
     EXPECT_EQ(s.http.idle_timeout, 0s);
     EXPECT_EQ(s.http.max_requests, 0u);
     EXPECT_EQ(s.http.header_timeout, 3s);
