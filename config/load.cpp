@@ -211,11 +211,6 @@ void read_tcp(const toml::table* table, const std::string& file, Settings& setti
     reader.reject_unknown_keys();
 }
 
-void read_security(const toml::table* table, const std::string& file, Settings& settings) {
-    settings.security.source = Source{file, table == nullptr ? 1 : table->source().begin.line};
-    read_table(table, file, "[security]", settings.security);
-}
-
 /// Damage on purpose has to be asked for twice: a key that was left behind by a test must not reach production
 /// unseen.
 void read_test(const toml::table* table, const std::string& file, Settings& settings) {
@@ -266,7 +261,7 @@ Settings load_text(std::string_view document, const std::string& name) {
     settings.ports = read_tables<Port>(reader.tables("port"), name, "[[port]]");
     settings.listens = read_tables<Listen>(reader.tables("listen"), name, "[[listen]]");
     read_tcp(reader.table("tcp"), name, settings);
-    read_security(reader.table("security"), name, settings);
+    read_table(reader.table("security"), name, "[security]", settings.security);
     read_table(reader.table("http"), name, "[http]", settings.http);
     settings.routes = read_tables<Route>(reader.tables("route"), name, "[[route]]");
     read_test(reader.table("test"), name, settings);

@@ -108,7 +108,6 @@ struct Security {
     tcp::Duration cookie_period = tcp::Duration{60'000'000};  // a cookie is good for one to two of these
     std::string cookie_secret_file;  // shared by the machines behind one address; relative as [[route]] files. Empty:
                                      // a secret of this process alone
-    Source source;
     bool operator==(const Security&) const = default;
 };
 

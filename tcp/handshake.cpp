@@ -22,6 +22,7 @@ constexpr uint16_t default_mss_v4 = 536, default_mss_v6 = 1220;  // RFC 9293 MUS
 constexpr uint16_t least_mss = 48;                               // smaller ones only serve attacks (CVE-2019-11479)
 constexpr uint16_t timestamps_size = 12;
 constexpr uint8_t crowded_retries = 2;
+constexpr Duration refusal_lasts = 1s;  // about what a flight behind a dropped third segment takes to arrive
 
 uint16_t default_mss(const FourTuple& flow) { return flow.remote_addr.is_v4() ? default_mss_v4 : default_mss_v6; }
 
@@ -152,8 +153,8 @@ Verdict Stack::ack_to_listener(uint64_t hash, const Segment& s, Instant now, TxB
     if (judgement == SynCookies::Judgement::good && !spent_.contains(hash, tag)) {
         return open_by_cookie(hash, recall(s, mss), tag, s, now);
     }
-    // Without room, what follows a third segment that was dropped for it: the peer will repeat that first.
-    if (s.seq_length() > 0 && conns_.is_full()) return Verdict::table_full;
+    // What follows a third segment that was dropped for want of room: the peer will repeat that first.
+    if (s.seq_length() > 0 && now < refusing_until_) return Verdict::table_full;
     const Verdict why = judgement == SynCookies::Judgement::good    ? Verdict::replayed_cookie
                         : judgement == SynCookies::Judgement::stale ? Verdict::stale_cookie
                                                                     : Verdict::bad_cookie;
@@ -163,9 +164,9 @@ Verdict Stack::ack_to_listener(uint64_t hash, const Segment& s, Instant now, TxB
 // Without room the segment is dropped, and its repetition will be a cookie again.
 Verdict Stack::open_by_cookie(uint64_t hash, const HalfOpen& h, uint32_t tag, const Segment& s, Instant now) {
     const uint32_t conn = conns_.take();
-    if (conn == Pool<Conn>::none) return Verdict::table_full;
-    if (!table_.insert(hash, EntryRef::connection(conn))) {
-        conns_.give(conn);
+    if (conn == Pool<Conn>::none || !table_.insert(hash, EntryRef::connection(conn))) {
+        if (conn != Pool<Conn>::none) conns_.give(conn);
+        refusing_until_ = now + refusal_lasts;
         return Verdict::table_full;
     }
     spent_.add(hash, tag);

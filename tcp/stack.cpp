@@ -511,8 +511,8 @@ PoolUse Stack::pool_capacity() const {
 }
 
 size_t Stack::memory_bytes() const {
-    return conns_.memory_bytes() + table_.memory_bytes() + half_open_.memory_bytes() + spent_.memory_bytes() + time_wait_.memory_bytes() +
-           chunks_.memory_bytes() + stores_.memory_bytes() + send_queues_.memory_bytes() + ready_.memory_bytes() +
+    return conns_.memory_bytes() + table_.memory_bytes() + half_open_.memory_bytes() + spent_.memory_bytes() +
+           time_wait_.memory_bytes() + chunks_.memory_bytes() + stores_.memory_bytes() + send_queues_.memory_bytes() + ready_.memory_bytes() +
            extras_.size() * sizeof(ConnExtras) + recoveries_.memory_bytes() + segment_records_.memory_bytes();
 }
 

@@ -540,8 +540,9 @@ private:
     HalfOpenStore half_open_;
     SynCookies cookies_;
     SpentCookies spent_;
-    uint32_t cookies_from_;   // half-open records in use, of the adaptive mode
-    Instant cookies_end_{};   // then the last cookie made here is no longer good
+    uint32_t cookies_from_;     // half-open records in use, of the adaptive mode
+    Instant cookies_end_{};     // then the last cookie made here is no longer good
+    Instant refusing_until_{};  // a good cookie has found no room lately
     TimeWaitStore time_wait_;
     Chunks chunks_;
     ReceiveStores stores_;

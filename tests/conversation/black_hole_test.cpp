@@ -314,6 +314,22 @@ TEST_F(TooBig, WhatIsLostAfterItInTheSameFlightReducesNoFurther) {
     EXPECT_TRUE(same(peer.stream(), pattern(0, 1 + bytes(10))));
 }
 
+TEST_F(TooBig, EndsTheQuestionWhetherATimeoutWasSpurious) {
+    proves("H3 K14");
+    opens({.sack = false});
+    flies(10, 10);
+    peer.waits();
+    hears_only(1);  // by the timer
+    arrives(1, 3);  // and F-RTO asks by two new segments (RFC 5682 section 2.1)
+    const int64_t sent = peer.takes_all().back().end();
+    EXPECT_EQ(sent, end(12));
+    EXPECT_EQ(too_big(mtu_like(1'300), 4), Verdict::path_notice);
+    for (const Heard& h : peer.takes_all()) EXPECT_LT(h.seq, sent) << "new data, beyond cwnd";
+    EXPECT_LE(world.info().mss, 1'260u);
+    acknowledges();
+    finishes();
+}
+
 TEST_F(TooBig, LiesChangeNothingInARecoveryEither) {
     proves("H4");
     opens();

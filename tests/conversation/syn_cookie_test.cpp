@@ -35,7 +35,8 @@ protected:
                              .sack_ok = how.sack_ok,
                              .ts = value}),
                   Verdict::cookie_sent);
-        who.expects({.flags = how.ecn && how.ts ? syn | ack | ece : syn | ack, .seq = 0, .ack = 1, .has_ts = how.ts}, here);
+        const Flags answer = how.ecn && how.ts ? syn | ack | ece : syn | ack;
+        who.expects({.flags = answer, .seq = 0, .ack = 1, .has_ts = how.ts}, here);
         EXPECT_EQ(world.stack().pool_use().half_open, records);
         EXPECT_EQ(who.state(), State::closed);
     }
@@ -343,6 +344,10 @@ TEST_F(SynCookie, WithoutRoomTheThirdSegmentIsDroppedAndItsRepetitionOpens) {
     EXPECT_EQ(peer.sends({.flags = ack, .seq = 9, .text = "in two"}), Verdict::table_full);
     peer.expects_nothing();
     EXPECT_EQ(app.received(), "");
+    // Who has nothing to wait for is told so again soon.
+    time.passes(2s);
+    EXPECT_EQ(peer.sends({.flags = ack, .seq = 9, .text = "in two"}), Verdict::bad_cookie);
+    peer.expects_reset(1);
     ends(first);
     EXPECT_EQ(peer.sends({.flags = ack, .seq = 1, .text = "request "}), Verdict::opened);
     EXPECT_EQ(peer.state(), State::established);
