@@ -2,8 +2,11 @@
 #include "engine/port.hpp"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <filesystem>
+#include <fstream>
 #include <thread>
 
 #include "engine/clock.hpp"
@@ -156,10 +159,25 @@ TEST(Clock, RunsForwardAtTheRateOfTheCounter) {
 }
 
 TEST(Secrets, AreFreshEachTime) {
-    const tcp::Secrets a = engine::make_secrets(), b = engine::make_secrets();
+    const tcp::Secrets a = engine::make_secrets(""), b = engine::make_secrets("");
     EXPECT_NE(a.table, b.table);
     EXPECT_NE(a.isn, b.isn);
+    EXPECT_NE(a.cookies, b.cookies);
     EXPECT_NE(a.timestamps, a.isn);
+}
+
+TEST(Secrets, OfHandshakesAreSharedByTheFileAndTheOthersAreNot) {
+    const std::string path = ::testing::TempDir() + "pollux-shared-secret-" + std::to_string(getpid());
+    std::ofstream{path} << "00112233445566778899aabbccddeeff\n";
+    std::filesystem::permissions(path, std::filesystem::perms::owner_read);
+    const tcp::Secrets a = engine::make_secrets(path), b = engine::make_secrets(path);
+    std::filesystem::remove(path);
+    EXPECT_EQ(a.cookies, b.cookies);
+    EXPECT_EQ(a.timestamps, b.timestamps);
+    EXPECT_NE(a.cookies, a.timestamps);
+    EXPECT_NE(a.table, b.table);
+    EXPECT_NE(a.isn, b.isn);
+    EXPECT_NE(a.random_seed, b.random_seed);
 }
 
 TEST(Published, AReaderNeverSeesHalfOfAValue) {
