@@ -256,6 +256,12 @@ void Stack::read_scoreboard(Conn& c, Recovery& r, const Segment& s, AckSample& s
     sample.lost = detect_losses(c, r, sample.now);
 }
 
+// Some peers keep a FIN without reporting it. Where all data of its segment has arrived, it has arrived with it.
+bool Stack::shares_segment_with_fin(const Conn& c, const Recovery& r, SeqNum end) {
+    if (!c.has(ConnFlags::fin_sent) || end + 1 != c.snd.nxt || r.board.last() == Scoreboard::none) return false;
+    return r.board.first_of(r.board.last()).before(end);
+}
+
 // Lowest first, so that what one ACK reports together does not look like reordering. A block that names what was
 // never sent, or nothing, means nothing.
 template <class Delivered>
@@ -267,7 +273,7 @@ void Stack::read_blocks(Conn& c, Recovery& r, const Segment& s, bool first_is_du
         if (!block.first.before(block.end) || !first.before(block.end) || block.end.after(c.snd.nxt)) continue;
         uint32_t at = count++;
         for (; at > 0 && blocks[at - 1].first.after(first); --at) blocks[at] = blocks[at - 1];
-        blocks[at] = {first, block.end};
+        blocks[at] = {first, shares_segment_with_fin(c, r, block.end) ? c.snd.nxt : block.end};
     }
     for (uint32_t i = 0; i < count; ++i) r.board.mark_sacked(blocks[i], delivered);
 }

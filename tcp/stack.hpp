@@ -387,6 +387,7 @@ private:
     bool cut_records(Conn& c, Recovery& r, uint32_t size, Instant now);
     uint32_t resend(Conn& c, const Recovery& r, uint32_t position, Instant now, TxBatch& out);
     static bool reports_duplicate(const Segment& s);
+    static bool shares_segment_with_fin(const Conn& c, const Recovery& r, SeqNum end);
     void read_scoreboard(Conn& c, Recovery& r, const Segment& s, AckSample& sample);
     template <class Delivered>
     void read_blocks(Conn& c, Recovery& r, const Segment& s, bool first_is_duplicate, Delivered&& delivered);

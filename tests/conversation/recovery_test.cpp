@@ -240,6 +240,33 @@ TEST_F(Recovery, TheFinBehindAHoleIsReportedAndNotRepeated) {
     EXPECT_EQ(world.count(Tally::retransmitted_segments), 1u);
 }
 
+TEST_F(Recovery, DataThatHasArrivedDoesNotLeaveAgainForAFinThatWasNotReported) {
+    proves("K4");
+    opens();
+    app.does("application sends and shuts down", [](tcp::Stack& stack, tcp::ConnId conn, Instant now) {
+        static const std::string text = pattern(1, 5 * 1'460);
+        EXPECT_TRUE(stack.send(conn, tcp::Pinned{std::as_bytes(std::span(text)), 0}));
+        stack.shutdown(conn, now);
+    });
+    EXPECT_TRUE(peer.expects_exactly(5).back().has(fin));
+    time.passes(rtt);
+    keeps(first(3), end(5));  // the peer has the FIN too, and reports bytes only
+    acknowledges();
+    const Heard again = hears(1);
+    std::vector<Heard> rest = peer.takes_all();
+    time.passes(rtt);
+    gets(again);  // RACK: what left before this, and is not reported, is lost
+    for (int round = 0; round < 4; ++round) {
+        for (const Heard& h : peer.takes_all()) rest.push_back(h);
+        time.passes(rtt);
+    }
+    for (const Heard& h : rest) EXPECT_EQ(h.seq, first(2));
+    ASSERT_FALSE(rest.empty());
+    gets(rest.front());
+    gets(peer.expects({.flags = fin | ack, .seq = end(5), .bytes = 0}));  // and if it had not come with them: again
+    EXPECT_EQ(peer.state(), State::fin_wait_2);
+}
+
 TEST_F(Recovery, TheFinOnALostSegmentLeavesAgainWithIt) {
     proves("K4 F8");
     opens();

@@ -103,7 +103,7 @@ void HostilePeer::hears(Talk& talk, const Segment& s, Instant now) {
     talk.host_nxt = std::max(talk.host_nxt, end + (s.has(Flags::fin) ? 1 : 0));
     if (first <= talk.heard) talk.heard = std::max(talk.heard, end);
     if (talk.heard == talk.host_fin) ++talk.heard;
-    if (s.has(Flags::fin)) talk.fin_heard_at = now;
+    if (s.has(Flags::fin) && talk.heard > talk.host_fin) talk.fin_heard_at = now;  // with all that came before it
     if (healed(now) && talk.farewell == Farewell::polite && s.seq_length() > 0) {
         emits(segment(talk, std::max(talk.said, talk.acked), now));
     }

@@ -46,7 +46,8 @@ INSTANTIATE_TEST_SUITE_P(Simulation, Seeds, testing::Range<uint64_t>(0, blocks))
 // Beyond those above: "too big" during a recovery and during F-RTO, which reduced the window twice and sent beyond it;
 // and a record of several segments of many small pieces, of which a repetition held only some, for ever.
 TEST(SeedsThatFoundSomething, FindItNoMore) {
-    for (const uint64_t seed : {5'930, 7'191, 10'330, 31'079, 32'315, 52'912, 65'400}) {
+    for (const uint64_t seed : {5'930, 7'191, 10'330, 31'079, 32'315, 52'912, 65'400, 71'145, 80'152, 95'920,
+                                96'666}) {
         const CampaignResult result = run_campaign(seed, 1, 1, run_both_ways, 1);
         EXPECT_EQ(result.runs, 1u);
         for (const Failure& failure : result.failures) ADD_FAILURE() << "seed " << seed << ": " << failure.complaint;
