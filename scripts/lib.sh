@@ -14,7 +14,7 @@ packages=(
     g++ meson ninja-build pkg-config
     libdpdk-dev libtomlplusplus-dev libcli11-dev nlohmann-json3-dev
     libgtest-dev libgmock-dev libbenchmark-dev
-    python3 wrk apache2-utils curl
+    python3 wrk apache2-utils curl nmap
     iproute2 iputils-ping ethtool
     netbase  # /etc/services: without it wrk does not know what port http is
 )

@@ -27,8 +27,12 @@ say "interoperation with the kernel, curl, wrk and ab"
 python3 "$root/tests/interop/run.py" --asan "$root/build/asan" --release "$root/build/release" \
     --xml "$results/interop.xml" || true
 
+say "attacks, under sanitizers"
+python3 "$root/tests/attack/run.py" --short --asan "$root/build/asan" --release "$root/build/release" \
+    --xml "$results/attack.xml" || true
+
 say "conformance"
 python3 "$root/tests/check_conformance.py" --xml "$results/conformance.xml" "$root/tests/conformance.tsv" "$results" || true
 
 python3 "$root/tests/summary.py" --build "$root/build/asan" --expect engine_tsan --expect engine_launcher_tsan \
-    --expect interop --expect conformance "$results"
+    --expect interop --expect attack --expect conformance "$results"

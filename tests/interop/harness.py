@@ -10,6 +10,7 @@ import itertools
 import json
 import os
 import pathlib
+import resource
 import shutil
 import signal
 import socket
@@ -40,13 +41,38 @@ class Family:
 V4 = Family("IPv4", SERVER, CLIENT, 20)
 V6 = Family("IPv6", SERVER_V6, CLIENT_V6, 40)
 
-httpd = {}  # build type -> program; run.py fills it
+httpd = {}  # build type -> program; find_programs() fills it and the following
 dialer = {}  # likewise: pollux-test-dialer
 link = None  # pollux-test-link, of the release build
 ctl = None  # pollux-ctl, of the build with sanitizers
 test_client = None  # the small client, for devices that the kernel does not see
+flood = None  # pollux-test-flood, of the release build
 cores = sorted(os.sched_getaffinity(0))
 _numbers = itertools.count()
+
+
+def missing_privileges():
+    """What these tests lack to run at all; None: nothing."""
+    if os.geteuid() != 0 or not os.path.exists("/dev/net/tun"):
+        return "the tests of whole programs need root and /dev/net/tun"
+    return None
+
+
+def find_programs(asan, release):
+    """Fills in the programs of both build folders."""
+    global link, ctl, test_client, flood
+    for build, folder in (("asan", asan), ("release", release)):
+        httpd[build] = os.path.abspath(os.path.join(folder, "apps/pollux-httpd"))
+        dialer[build] = os.path.abspath(os.path.join(folder, "tests/interop/dialer/pollux-test-dialer"))
+    test_client = os.path.abspath(os.path.join(release, "tests/support/client/pollux-test-client"))
+    link = os.path.abspath(os.path.join(release, "tests/interop/link/pollux-test-link"))
+    flood = os.path.abspath(os.path.join(release, "tests/attack/flood/pollux-test-flood"))
+    ctl = os.path.abspath(os.path.join(asan, "apps/pollux-ctl"))
+
+
+def raise_file_limit():
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, 8192) if most > 0 else 8192, most))
 
 
 def wait_until(seconds, what, condition):

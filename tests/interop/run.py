@@ -5,10 +5,8 @@ The minutes of idling run beside everything else; the rest runs in sequence, so 
 """
 
 import argparse
-import os
 import pathlib
 import re
-import resource
 import sys
 import threading
 import unittest
@@ -34,20 +32,13 @@ def main():
     parser.add_argument("names", nargs="*", help="only tests whose Class.name matches one of these expressions")
     args = parser.parse_args()
 
-    if os.geteuid() != 0 or not os.path.exists("/dev/net/tun"):
-        problem = "the interoperation tests need root and /dev/net/tun"
+    problem = harness.missing_privileges()
+    if problem:
         print(problem)
         junit.write(args.xml, "interop", [("Interop", "privileges", 0.0, "", problem)])
         return 1
-    for build in ("asan", "release"):
-        harness.httpd[build] = os.path.abspath(os.path.join(getattr(args, build), "apps/pollux-httpd"))
-        harness.dialer[build] = os.path.abspath(
-            os.path.join(getattr(args, build), "tests/interop/dialer/pollux-test-dialer"))
-    harness.test_client = os.path.abspath(os.path.join(args.release, "tests/support/client/pollux-test-client"))
-    harness.link = os.path.abspath(os.path.join(args.release, "tests/interop/link/pollux-test-link"))
-    harness.ctl = os.path.abspath(os.path.join(args.asan, "apps/pollux-ctl"))
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, 8192) if most > 0 else 8192, most))
+    harness.find_programs(args.asan, args.release)
+    harness.raise_file_limit()
 
     import ctl_test, device_test, drain_test, http_test, impairment_test, program_test, sleep_test  # noqa: E401
     import duplicate_test, ecn_test, goodput_test, link_test, opening_test, traffic_test, workers_test  # noqa: E401
