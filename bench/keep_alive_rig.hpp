@@ -32,8 +32,9 @@ inline constexpr size_t ip_at = 14, tcp_at = ip_at + 20, options_at = tcp_at + 2
 
 inline constexpr tcp::Secrets secrets{{1, 2}, {3, 4}, {5, 6}, 7};
 
-inline tcp::StackSettings stack_settings(uint32_t connections, uint64_t wall_us) {
+inline tcp::StackSettings stack_settings(uint32_t connections, uint64_t wall_us, tcp::SynCookieMode cookies) {
     tcp::StackSettings settings;
+    settings.syn_cookies = cookies;
     settings.capacity.connections = connections + 64;
     settings.wall_clock_at_zero_us = wall_us;
     return settings;
@@ -65,8 +66,8 @@ public:
     /// Refers to `interfaces` and `pool`.
     Server(uint32_t connections, size_t body_size, rte_mempool& pool, Queue queue,
            std::span<const engine::Interface> interfaces, const engine::Clock& clock,
-           const engine::Crossing& crossing = {})
-        : stack_(stack_settings(connections, clock.wall_at_zero_us()), secrets, counters),
+           const engine::Crossing& crossing = {}, tcp::SynCookieMode cookies = tcp::SynCookieMode::adaptive)
+        : stack_(stack_settings(connections, clock.wall_at_zero_us(), cookies), secrets, counters),
           app_(stack_, routes(body_size), http_settings(clock)),
           worker_({queue}, interfaces, stack_, app_, counters, pool, quiet(crossing)) {
         if (!stack_.listen({{}, 80})) throw std::runtime_error("cannot listen");

@@ -18,7 +18,7 @@
 #include <benchmark/benchmark.h>
 
 #include "bench/keep_alive_rig.hpp"
-#include "engine/eal.hpp"
+#include "bench/memory_ground.hpp"
 
 namespace {
 
@@ -27,41 +27,11 @@ using bench::answer_size;
 using bench::request;
 using tcp::Flags;
 
-constexpr uint32_t queue_packets = 4096;
-
-/// The worker holds it, the generator fills and empties it.
-struct QueueHandle {
-    engine::MemoryQueue* queue;
-    uint16_t receive(std::span<rte_mbuf*> into) { return queue->receive(into); }
-    uint16_t send(std::span<rte_mbuf*> packets) { return queue->send(packets); }
-    void arrive(rte_mbuf* packet) { queue->arrive(packet); }
-    void take_sent(std::vector<rte_mbuf*>& into) { std::swap(into, queue->sent()); }
-};
+using bench::Ground;
+using bench::QueueHandle;
+using bench::server_interfaces;
 using Server = bench::Server<QueueHandle>;
 using Generator = bench::Generator<QueueHandle>;
-
-std::vector<engine::Interface> server_interfaces() {
-    engine::Interface made;
-    made.name = "memory0";
-    made.mac = bench::server_mac;
-    made.networks = {{bench::server_v4, 0xffff'0000}};
-    return {made};
-}
-
-/// EAL and the pool, once per process.
-struct Ground {
-    Ground() : eal(settings(), engine::packet_pool_bytes(queue_packets, 1500)) {
-        pool = engine::make_packet_pool("bench", queue_packets, 1500, SOCKET_ID_ANY);
-    }
-    static config::Settings settings() {
-        config::Settings made;
-        made.eal.huge_pages = engine::free_huge_pages() != engine::HugePages::none;
-        made.eal.cores = {static_cast<uint16_t>(sched_getcpu())};
-        return made;
-    }
-    engine::Eal eal;
-    engine::PacketPool pool;
-};
 
 /// The head's size decides the body's: one connection asks once.
 size_t body_for_answer(rte_mempool& pool, const engine::Clock& clock) {

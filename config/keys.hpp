@@ -67,6 +67,7 @@ void describe(Io& io, tcp::StackSettings& tcp) {
     io.text("min_rto_variance", tcp.min_rto_variance, duration(1ms, 10s));
     io.text("max_rto", tcp.max_rto, duration(1s, 10min));
     io.count("syn_ack_retries", tcp.syn_ack_retries, 0, 10);
+    io.text("half_open_timeout", tcp.half_open_timeout, duration(0s, 10min));  // 0: as the retries say
     io.count("syn_retries", tcp.syn_retries, 0, 10);
     io.count("data_retries", tcp.data_retries, 1, 30);
     io.count("orphan_retries", tcp.orphan_retries, 0, 30);

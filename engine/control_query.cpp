@@ -10,7 +10,7 @@ namespace {
 
 using namespace std::string_view_literals;
 
-constexpr std::array command_names{"stat"sv, "conns"sv, "ports"sv, "neigh"sv, "pools"sv};  // in Command's order
+constexpr std::array command_names{"stat"sv, "conns"sv, "ports"sv, "neigh"sv, "pools"sv, "handshakes"sv};  // in Command's order
 constexpr std::array filter_keys{"states"sv, "local"sv, "peer"sv, "port"sv, "summary"sv, "limit"sv};
 
 std::string line_of(const Json& json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n"; }
@@ -51,7 +51,7 @@ ControlQuery::ControlQuery(ControlView& view, std::string_view line) : view_(vie
     const Json command = request.value("command", Json(nullptr));
     const std::string name = command.is_string() ? command.get<std::string>() : "";
     const auto* const place = std::find(command_names.begin(), command_names.end(), name);
-    if (place == command_names.end()) complain("command", command, "stat, conns, ports, neigh or pools");
+    if (place == command_names.end()) complain("command", command, "stat, conns, ports, neigh, pools or handshakes");
     command_ = static_cast<Command>(place - command_names.begin());
     read_filter(request);
     plan();
@@ -98,6 +98,7 @@ void ControlQuery::plan() {
         case Command::stat: topics = {Topic::counters}; break;
         case Command::neigh: topics = {Topic::neighbors}; break;
         case Command::pools: topics = {Topic::pools}; break;
+        case Command::handshakes: topics = {Topic::handshakes}; break;
         case Command::ports: break;
         case Command::conns:  // in the order of a connection's life: none that moves on is missed
             if (filter_.wants(tcp::State::syn_received)) topics.push_back(Topic::half_open);
@@ -164,6 +165,7 @@ void ControlQuery::take(std::string& out, const Leg& leg, const Slice& slice) {
             }
             pool_rows(slice, leg.worker, [&](const Json& row) { add(out, row); });
             break;
+        case Topic::handshakes: add(out, handshake_row(slice, leg.worker)); break;
         case Topic::half_open:
             for (uint32_t i = 0; i < slice.count; ++i) {
                 const tcp::HalfOpenInfo& info = slice.half_open[i];

@@ -47,7 +47,7 @@ public:
     bool step(std::string& out);
 
 private:
-    enum class Command : uint8_t { stat, conns, ports, neigh, pools };
+    enum class Command : uint8_t { stat, conns, ports, neigh, pools, handshakes };
     struct Leg {
         Topic topic;
         uint32_t worker;

@@ -225,6 +225,30 @@ void pool_rows(const Slice& s, uint32_t worker, const std::function<void(const J
     pool("backlog", s.engine.backlog, 0);
 }
 
+Json handshake_row(const Slice& s, uint32_t worker) {
+    using tcp::Tally;
+    using tcp::Verdict;
+    const tcp::Counters& n = s.counters;
+    return {{"row", "handshakes"},
+            {"worker", worker},
+            {"syn_received", s.use.half_open},
+            {"peak", s.half_open_peak},
+            {"capacity", s.capacity.half_open},
+            {"established", s.use.connections},
+            {"established_capacity", s.capacity.connections},
+            {"answered", n[Verdict::syn_answered]},
+            {"retransmissions", n[Tally::syn_acks_retransmitted]},
+            {"expired", n[Tally::half_open_expired]},
+            {"overflows", n[Verdict::half_open_full]},
+            {"refused", n[Verdict::table_full]},
+            {"unanswered", n[Verdict::no_room_to_answer]},
+            {"cookies_sent", n[Verdict::cookie_sent]},
+            {"cookies_accepted", n[Tally::cookies_accepted]},
+            {"cookies_stale", n[Verdict::stale_cookie]},
+            {"cookies_bad", n[Verdict::bad_cookie]},
+            {"cookies_replayed", n[Verdict::replayed_cookie]}};
+}
+
 void counter_rows(std::span<const tcp::Counters> workers, const std::function<void(const Json&)>& add) {
     for (const tcp::VerdictInfo& info : tcp::verdicts) {
         Json row = counter_row("verdict", info.name, info.sentence, workers,

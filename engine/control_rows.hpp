@@ -25,6 +25,8 @@ Json port_row(const PortInfo& info);
 Json pool_row(uint32_t worker, std::string_view name, uint64_t used, uint64_t capacity);
 /// Every pool of one worker, through `add(row)`.
 void pool_rows(const Slice& slice, uint32_t worker, const std::function<void(const Json&)>& add);
+/// SYN-RECEIVED now and at its peak, and what became of the handshakes of one worker's listeners.
+Json handshake_row(const Slice& slice, uint32_t worker);
 /// Every counter of all workers, through `add(row)`.
 void counter_rows(std::span<const tcp::Counters> workers, const std::function<void(const Json&)>& add);
 

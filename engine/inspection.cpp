@@ -43,6 +43,12 @@ void fill(Slice& slice, const Question& question, const Subject& subject, tcp::I
             slice.capacity = stack.pool_capacity();
             slice.engine = pools_of(subject);
             break;
+        case Topic::handshakes:
+            slice.counters = subject.counters;
+            slice.use = stack.pool_use();
+            slice.capacity = stack.pool_capacity();
+            slice.half_open_peak = extents.half_open;  // places are taken again before new ones are
+            break;
         case Topic::half_open:
             copy_rows(slice, slice.half_open, from, extents.half_open,
                       [&](uint32_t index) { return stack.half_open_at(index, now); });

@@ -30,7 +30,7 @@
 
 namespace pollux::engine {
 
-enum class Topic : uint8_t { counters, pools, half_open, connections, time_wait, neighbors };
+enum class Topic : uint8_t { counters, pools, handshakes, half_open, connections, time_wait, neighbors };
 
 /// Where a walk over one topic goes on.
 struct Question {
@@ -63,6 +63,7 @@ struct Slice {
     std::optional<uint32_t> next;  // where the next slice begins; nothing: this was the last
     tcp::Counters counters{};
     tcp::PoolUse use{}, capacity{};
+    uint32_t half_open_peak = 0;  // since the start
     EnginePools engine{};
     std::array<tcp::HalfOpenInfo, rows> half_open{};
     std::array<tcp::ConnInfo, rows> connections{};

@@ -21,7 +21,7 @@ namespace {
 constexpr uint16_t default_mss_v4 = 536, default_mss_v6 = 1220;  // RFC 9293 MUST-15
 constexpr uint16_t least_mss = 48;                               // smaller ones only serve attacks (CVE-2019-11479)
 constexpr uint16_t timestamps_size = 12;
-constexpr uint8_t crowded_retries = 2;
+constexpr uint32_t crowded_retries = 2;
 constexpr Duration refusal_lasts = 1s;  // about what a flight behind a dropped third segment takes to arrive
 
 uint16_t default_mss(const FourTuple& flow) { return flow.remote_addr.is_v4() ? default_mss_v4 : default_mss_v6; }
@@ -364,21 +364,39 @@ void Stack::end_half_open(uint32_t index) {
 
 // ---- SYN-ACK retransmission. --------------------------------------------------------------------------------------
 
-Duration Stack::syn_ack_timeout(uint32_t level) const {
+Duration Stack::syn_ack_backoff(uint32_t level) const {
     return std::min(settings_.initial_rto * (1 << std::min(level, 10u)), settings_.max_rto);
+}
+
+// The same for all records of a level, with half_open_timeout too: what is left of it when the level begins.
+Duration Stack::syn_ack_timeout(uint32_t level) const {
+    const Duration wait = syn_ack_backoff(level);
+    if (settings_.half_open_timeout == 0s) return wait;
+    Duration left = settings_.half_open_timeout;
+    for (uint32_t before = 0; before < level; ++before) left -= syn_ack_backoff(before);
+    return std::clamp<Duration>(left, 1ms, wait);
+}
+
+// As many as the settings say, or as leave before half_open_timeout.
+uint32_t Stack::useful_syn_ack_retries() const {
+    const uint32_t most = std::min<uint32_t>(settings_.syn_ack_retries, HalfOpenStore::max_level);
+    if (settings_.half_open_timeout == 0s) return most;
+    uint32_t retries = 0;
+    Duration leaves = syn_ack_backoff(0);
+    while (retries < most && leaves < settings_.half_open_timeout) leaves += syn_ack_backoff(++retries);
+    return retries;
 }
 
 bool Stack::advance_half_open(Instant now, uint32_t& budget) {
     const Tick tick = tick_at(now);
-    const uint32_t retries =
-        half_open_.crowded() ? std::min(settings_.syn_ack_retries, crowded_retries) : settings_.syn_ack_retries;
+    const uint32_t retries = half_open_.crowded() ? std::min(syn_ack_retries_, crowded_retries) : syn_ack_retries_;
     for (uint32_t level = 0; level <= HalfOpenStore::max_level; ++level) {
         while (true) {
             if (budget == 0) return true;
             const uint32_t index = half_open_.take_due(level, tick);
             if (index == HalfOpenStore::none) break;
             --budget;
-            if (level < std::min(retries, HalfOpenStore::max_level)) continue;  // repeat_syn_acks() sends it
+            if (level < retries) continue;  // repeat_syn_acks() sends it
             counters_.add(Tally::half_open_expired);
             end_half_open(index);
         }

@@ -337,7 +337,9 @@ private:
     void end_half_open(uint32_t index);
     bool advance_half_open(Instant now, uint32_t& budget);
     void repeat_syn_acks(Instant now, TxBatch& out);
+    Duration syn_ack_backoff(uint32_t level) const;
     Duration syn_ack_timeout(uint32_t level) const;
+    uint32_t useful_syn_ack_retries() const;
     SeqNum initial_sequence(const FourTuple& flow, Instant now) const;
     uint16_t receive_mss(const FourTuple& flow) const;
 
@@ -542,6 +544,7 @@ private:
     SynCookies cookies_;
     SpentCookies spent_;
     uint32_t cookies_from_;     // half-open records in use, of the adaptive mode
+    uint32_t syn_ack_retries_ = useful_syn_ack_retries();
     Instant cookies_end_{};     // then the last cookie made here is no longer good
     Instant refusing_until_{};  // a good cookie has found no room lately
     TimeWaitStore time_wait_;

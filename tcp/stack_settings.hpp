@@ -57,6 +57,7 @@ struct StackSettings {
     Duration min_rto_variance = 200ms;  // RTO = SRTT + max(this, 4 RTTVAR), as Linux
     Duration max_rto = 120s;
     uint8_t syn_ack_retries = 5;  // after 1, 2, 4, 8, 16 s
+    Duration half_open_timeout = 0s;  // so long after its SYN a half-open record ends; 0: after the last of those
     uint8_t syn_retries = 7;      // R2 of an open of ours: after 1, 2, 4, ... 64 s; given up after 247 s (MUST-23)
     uint8_t data_retries = 15;    // R2: more than 100 s with the default RTO
     uint8_t orphan_retries = 8;   // R2 of a connection that the application has closed

@@ -227,4 +227,49 @@ std::string pools_text(std::span<const Json> rows) {
     return table.text();
 }
 
+std::string handshakes_text(std::span<const Json> rows) {
+    struct Line {
+        const char* key;
+        const char* text;
+    };
+    constexpr Line lines[] = {
+        {"syn_received", "connections in SYN-RECEIVED (pollux-ctl conns --state syn-received names them)"},
+        {"peak", "of them at most at a time since the start (of several workers: the sum of their peaks)"},
+        {"capacity", "records for them"},
+        {"established", "connections established or closing"},
+        {"established_capacity", "records for those"},
+        {"answered", "SYNs answered with a record"},
+        {"retransmissions", "SYN-ACKs sent again"},
+        {"expired", "records that ended without a third segment"},
+        {"overflows", "SYNs dropped: no record free"},
+        {"refused", "third segments dropped: no connection free"},
+        {"unanswered", "SYNs not answered: the transmit batch or the device was full"},
+        {"cookies_sent", "SYNs answered with a cookie"},
+        {"cookies_accepted", "connections opened by a cookie"},
+        {"cookies_stale", "cookies refused: older than two periods"},
+        {"cookies_bad", "cookies refused: not of our making"},
+        {"cookies_replayed", "cookies refused: had opened a connection before"},
+    };
+    std::vector<Table::Align> columns{right};
+    std::vector<std::string> heading{"Total"};
+    for (const Json& row : rows) {
+        if (rows.size() == 1) break;
+        columns.push_back(right);
+        heading.push_back("Worker " + cell(row, "worker"));
+    }
+    columns.push_back(left);
+    heading.emplace_back("What it counts");
+    Table table{columns};
+    table.add(heading);
+    for (const Line& line : lines) {
+        int64_t total = 0;
+        for (const Json& row : rows) total += number(row, line.key);
+        std::vector<std::string> cells{std::to_string(total)};
+        for (size_t i = 0; rows.size() > 1 && i < rows.size(); ++i) cells.push_back(cell(rows[i], line.key));
+        cells.emplace_back(line.text);
+        table.add(std::move(cells));
+    }
+    return table.text();
+}
+
 }  // namespace pollux::ctl

@@ -21,6 +21,8 @@ std::string states_text(std::span<const Json> rows);
 std::string ports_text(std::span<const Json> rows);
 std::string neighbors_text(std::span<const Json> rows);
 std::string pools_text(std::span<const Json> rows);
+/// A line for each count, a column for each worker, and the sum when there are several.
+std::string handshakes_text(std::span<const Json> rows);
 
 /// "950us", "12.3ms", "4.2s", "10min": a time to three digits or so.
 std::string time_text(int64_t us);

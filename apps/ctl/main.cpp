@@ -55,6 +55,7 @@ void print_all(const CommandLine& line, const std::vector<Json>& rows) {
     if (line.command == "ports") print(ctl::ports_text(rows));
     if (line.command == "neigh") print(ctl::neighbors_text(rows));
     if (line.command == "pools") print(ctl::pools_text(rows));
+    if (line.command == "handshakes") print(ctl::handshakes_text(rows));
 }
 
 int run(const CommandLine& line) {
@@ -130,6 +131,7 @@ void describe(CLI::App& app, CommandLine& line) {
     command("ports", "devices, addresses, offloads, packets");
     command("neigh", "whom the workers know on their links");
     command("pools", "what was sized at start, and how much of it is used");
+    command("handshakes", "SYN-RECEIVED now and at its peak, SYN-ACKs, expiries, overflows, SYN cookies");
 }
 
 }  // namespace

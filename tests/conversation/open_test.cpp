@@ -130,6 +130,38 @@ TEST_F(Open, SynAckIsRepeatedWithBackoffAndThenGivenUp) {
     peer.expects({.flags = rst, .seq = 1});
 }
 
+TEST_F(Open, HalfOpenTimeoutEndsTheRecordSoLongAfterItsSyn) {
+    proves("A7");
+    struct Case {
+        Duration timeout;
+        std::vector<Duration> repeated_after;
+    };
+    for (const Case& c : {Case{400ms, {}}, Case{1s, {}}, Case{2s, {1s}}, Case{5s, {1s, 2s}},
+                          Case{2min, {1s, 2s, 4s, 8s, 16s}}}) {
+        SCOPED_TRACE(c.timeout.count());
+        tcp::StackSettings settings = small_settings();
+        settings.half_open_timeout = c.timeout;
+        starts_with(settings);
+        peer.sends({.flags = syn, .mss = 1460});
+        peer.expects({.flags = syn | ack, .seq = 0, .ack = 1});
+        Duration passed{};
+        for (const Duration wait : c.repeated_after) {
+            EXPECT_TRUE(about(peer.waits(), wait, 5ms));
+            peer.expects({.flags = syn | ack, .seq = 0, .ack = 1});
+            passed += wait;
+        }
+        const Duration end = c.timeout < 63s ? c.timeout : Duration{63s};  // 63 s: as the backoff says
+        time.passes(end - passed - 50ms);
+        EXPECT_EQ(peer.state(), State::syn_received);
+        time.passes(100ms);
+        EXPECT_EQ(peer.state(), State::closed);
+        peer.expects_nothing();
+        EXPECT_EQ(world.count(Tally::syn_acks_retransmitted), c.repeated_after.size());
+        EXPECT_EQ(world.count(Tally::half_open_expired), 1u);
+        expects_all_returned();
+    }
+}
+
 TEST_F(Open, RepeatedSynGetsTheSameSynAckAndNoSecondConnection) {
     proves("A7");
     peer.sends({.flags = syn, .mss = 1460});

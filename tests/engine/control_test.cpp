@@ -232,6 +232,21 @@ TEST_F(Control, PoolsAndPortsAndNeighboursAreTold) {
     EXPECT_EQ(asker.ask({{"command", "neigh"}}).back().at("end"), "neigh");
 }
 
+TEST_F(Control, HandshakesAreToldInOneRowPerWorker) {
+    start();
+    const auto rows = Asker{path_}.ask({{"command", "handshakes"}});
+    ASSERT_EQ(rows.size(), 2u);
+    EXPECT_EQ(rows[0].at("row"), "handshakes");
+    EXPECT_EQ(rows[0].at("syn_received"), 3);
+    EXPECT_GE(rows[0].at("peak"), 3);
+    EXPECT_EQ(rows[0].at("established"), 10);
+    EXPECT_EQ(rows[0].at("answered"), 13);
+    for (const char* quiet : {"retransmissions", "expired", "overflows", "refused", "unanswered", "cookies_sent",
+                              "cookies_accepted", "cookies_stale", "cookies_bad", "cookies_replayed"}) {
+        EXPECT_EQ(rows[0].at(quiet), 0) << quiet;
+    }
+}
+
 TEST_F(Control, WhatIsWrongIsOneSentenceAndTheConnectionGoesOn) {
     start();
     Asker asker{path_};

@@ -123,7 +123,8 @@ class Ctl(junit.Case):
         self.assertEqual(self.engine.rows("neigh"), [], "a server answers on the path that a packet came by")
 
         texts = {command: self.engine.text(*command.split()) for command in
-                 ("stat", "stat --per-core --all", "conns", "conns --summary", "ports", "neigh", "pools")}
+                 ("stat", "stat --per-core --all", "conns", "conns --summary", "ports", "neigh", "pools",
+                  "handshakes")}
         self.assertRegex(texts["stat"], r"(?m)^ *\d+  delivered +in-order data handed to the application$")
         self.assertNotRegex(texts["stat"], r"(?m)^ *0 ")
         self.assertRegex(texts["stat --per-core --all"], r"Total +Worker 0 +Name")
@@ -136,6 +137,7 @@ class Ctl(junit.Case):
         self.assertRegex(texts["ports"], r"(?m)^  received +\d+ packets, \d+ bytes$")
         self.assertRegex(texts["neigh"], r"^Worker +Port +Address +MAC +State")
         self.assertRegex(texts["pools"], r"(?m)^ +0  connections +\d+ +100000 +\d+\.\d$")
+        self.assertRegex(texts["handshakes"], r"(?m)^ *\d+  SYNs answered with a record$")
 
         wrk.join()
         self.assertNotRegex(load["done"].stdout, "Socket errors|Non-2xx", "looking on cost nobody an answer")
@@ -288,7 +290,8 @@ class Ctl(junit.Case):
 
     def test_help_and_version_are_there(self):
         for arguments in (("--help",), ("--version",), *((command, "--help") for command in
-                                                        ("stat", "conns", "ports", "neigh", "pools"))):
+                                                        ("stat", "conns", "ports", "neigh", "pools",
+                                                         "handshakes"))):
             done = run_ctl(*arguments, folder="/nonexistent")
             self.assertEqual(done.returncode, 0)
             self.assertIn("pollux-ctl", done.stdout)

@@ -99,6 +99,7 @@ initial_rto = "2s"
 min_rto_variance = "10ms"
 max_rto = "60s"
 syn_ack_retries = 2
+half_open_timeout = "3s"
 syn_retries = 6
 data_retries = 3
 orphan_retries = 4
@@ -206,6 +207,7 @@ TEST(ConfigLoad, EveryKeyReachesItsMember) {
     EXPECT_EQ(s.tcp.min_rto_variance, 10ms);
     EXPECT_EQ(s.tcp.max_rto, 60s);
     EXPECT_EQ(s.tcp.syn_ack_retries, 2);
+    EXPECT_EQ(s.tcp.half_open_timeout, 3s);
     EXPECT_EQ(s.tcp.syn_retries, 6);
     EXPECT_EQ(s.tcp.data_retries, 3);
     EXPECT_EQ(s.tcp.orphan_retries, 4);

@@ -121,6 +121,17 @@ TEST(CtlFormat, PerCoreAddsAColumnForEachWorkerAndAllAddsTheZeros) {
               "    7         3         4  fin        what fin is\n");
 }
 
+TEST(CtlFormat, HandshakesAreALineForEachCount) {
+    const std::vector<Json> one{Json{{"worker", 0}, {"syn_received", 3}, {"cookies_bad", 12}}};
+    const std::string alone = ctl::handshakes_text(one);
+    EXPECT_TRUE(alone.starts_with("Total  What it counts\n    3  connections in SYN-RECEIVED")) << alone;
+    EXPECT_NE(alone.find("\n   12  cookies refused: not of our making\n"), std::string::npos) << alone;
+    const std::vector<Json> two{one[0], Json{{"worker", 1}, {"syn_received", 4}, {"cookies_bad", 30}}};
+    const std::string both = ctl::handshakes_text(two);
+    EXPECT_TRUE(both.starts_with("Total  Worker 0  Worker 1  What it counts\n    7         3         4  ")) << both;
+    EXPECT_NE(both.find("\n   42        12        30  cookies refused: not of our making\n"), std::string::npos) << both;
+}
+
 TEST(CtlFormat, AConnectionIsTwoLinesWithUnits) {
     const Json row{{"row", "conn"},
                    {"worker", 1},
