@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <system_error>
 
 #include "config/load.hpp"
 #include "config/notation.hpp"
@@ -134,7 +135,8 @@ void check_route(const Route& route, const std::vector<Route>& routes) {
         complain(route.source, "the route " + in_quotes(route.path) + " with neither body nor file", "one of them");
     if (route.body && route.file)
         complain(route.source, "the route " + in_quotes(route.path) + " with both body and file", "only one of them");
-    if (route.file && !std::filesystem::is_regular_file(*route.file))
+    std::error_code unreadable;  // a name that is too long is no file either
+    if (route.file && !std::filesystem::is_regular_file(*route.file, unreadable))
         complain(route.source, "no file " + in_quotes(*route.file) + " for the route " + in_quotes(route.path),
                  "the name of a file, relative to the folder of the settings");
     for (const Route& other : routes) {

@@ -28,6 +28,13 @@ std::string describe_node(const toml::node& node) {
     return "a date or time";
 }
 
+/// What the parser says of the document, with the control characters that it quotes from there as "?".
+std::string on_one_line(std::string_view said) {
+    std::string line{said};
+    std::ranges::replace_if(line, [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }, '?');
+    return line;
+}
+
 /// How many letters have to be inserted, removed or changed, or neighbours swapped, to come from `a` to `b`.
 size_t edit_distance(std::string_view a, std::string_view b) {
     std::vector<std::vector<size_t>> d(a.size() + 1, std::vector<size_t>(b.size() + 1));
@@ -252,7 +259,7 @@ Settings load_text(std::string_view document, const std::string& name) {
         root = toml::parse(document, name);
     } catch (const toml::parse_error& error) {
         throw SettingsError(Source{name, error.source().begin.line}.to_string() + ": found no valid TOML (" +
-                            std::string{error.description()} + "), expected a TOML document");
+                            on_one_line(error.description()) + "), expected a TOML document");
     }
     Settings settings;
     Reader reader{root, Source{name, 1}, ""};

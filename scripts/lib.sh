@@ -48,9 +48,10 @@ need_root_and_tun() {
     fi
 }
 
-# build TYPE [TARGET...]: configures build/TYPE once and builds. Types: release, debug, checked, asan, tsan.
+# build TYPE [TARGET...]: configures build/TYPE once and builds. Types: release, debug, checked, asan, tsan, and with
+# clang: fuzz, fuzz-coverage.
 build() {
-    local type=$1 options
+    local type=$1 options compiler=${CXX:-}
     shift
     case $type in
         release) options=(--buildtype=release -Db_lto=true -Dtests=false) ;;
@@ -58,6 +59,15 @@ build() {
         asan) options=(--buildtype=debugoptimized -Doptimization=1 '-Db_sanitize=address,undefined' -Db_lundef=false -Dbench=false) ;;
         checked) options=(--buildtype=debugoptimized -Ddpdk=disabled -Dbench=false) ;;  # fast, with assertions
         tsan) options=(--buildtype=debugoptimized -Doptimization=1 -Db_sanitize=thread -Db_lundef=false -Dbench=false) ;;
+        fuzz)
+            compiler=clang++
+            options=(--buildtype=debugoptimized -Doptimization=1 '-Db_sanitize=address,undefined' -Db_lundef=false -Dbench=false -Dfuzz=true)
+            ;;
+        fuzz-coverage)
+            compiler=clang++
+            options=(--buildtype=debug -Doptimization=1 -Dbench=false -Dfuzz=true
+                '-Dcpp_args=-fprofile-instr-generate -fcoverage-mapping' -Dcpp_link_args=-fprofile-instr-generate)
+            ;;
         *) die "unknown build type $type" ;;
     esac
     local dir=$root/build/$type
@@ -65,12 +75,12 @@ build() {
         rm -rf "$dir"
         say "configuring build/$type"
         [ "${CI:-}" = true ] && options+=(--werror)
-        meson setup "$dir" "$root" "${options[@]}" >"/tmp/pollux-meson.$$" 2>&1 ||
+        env ${compiler:+CXX="$compiler"} meson setup "$dir" "$root" "${options[@]}" >"/tmp/pollux-meson.$$" 2>&1 ||
             { cat "/tmp/pollux-meson.$$" >&2; rm -f "/tmp/pollux-meson.$$"; die "meson setup failed"; }
         rm -f "/tmp/pollux-meson.$$"
     fi
     say "building build/$type${*:+: $*}"
-    ninja -C "$dir" "$@"
+    ninja -C "$dir" ${JOBS:+-j "$JOBS"} "$@"
 }
 
 # Ends a process that this script started: politely, then not.

@@ -88,8 +88,8 @@ void Stack::measure_round(Conn& c, Instant now) {
 
 // The least shift that lets the window field express the whole buffer (RFC 7323 section 2.3).
 uint8_t Stack::receive_scale() const {
-    const int bits = std::bit_width(std::max(settings_.receive_buffer, settings_.receive_buffer_max) >> 16);
-    return static_cast<uint8_t>(std::min(bits, 14));
+    const auto bits = std::bit_width(std::max(settings_.receive_buffer, settings_.receive_buffer_max) >> 16);
+    return static_cast<uint8_t>(std::min<uint32_t>(static_cast<uint32_t>(bits), 14));
 }
 
 uint32_t Stack::initial_window() const { return std::min(settings_.receive_buffer, 65'535u); }

@@ -8,6 +8,8 @@ namespace {
 
 constexpr uint64_t end_of_year_9999 = 253'402'300'799;
 constexpr uint32_t days_in_400_years = 146'097;
+constexpr char weekdays[] = "SunMonTueWedThuFriSat";
+constexpr char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
 
 constexpr bool is_leap(uint32_t year) { return year % 4 == 0 && (year % 100 != 0 || year % 400 == 0); }
 
@@ -38,9 +40,9 @@ ImfFixdate imf_fixdate(uint64_t unix_seconds) {
 
     ImfFixdate date;
     std::memcpy(date.data(), "Thu, 01 Jan 1970 00:00:00 GMT", date.size());
-    std::memcpy(date.data(), "SunMonTueWedThuFriSat" + 3 * weekday, 3);
+    std::memcpy(date.data(), &weekdays[3 * weekday], 3);
     put_two(date.data() + 5, days + 1);
-    std::memcpy(date.data() + 8, "JanFebMarAprMayJunJulAugSepOctNovDec" + 3 * month, 3);
+    std::memcpy(date.data() + 8, &months[3 * month], 3);
     put_two(date.data() + 12, year / 100);
     put_two(date.data() + 14, year % 100);
     put_two(date.data() + 17, second / 3600);

@@ -1,6 +1,7 @@
 // Every kind of mistake in a settings file is one sentence: where, what was found, what is expected.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <filesystem>
 
 #include "config/load.hpp"
@@ -29,6 +30,12 @@ TEST(ConfigErrors, SyntaxErrorNamesItsLine) {
     const std::string said = sentence(minimal + "\n[http\n");
     EXPECT_TRUE(said.starts_with("a.toml:7: found no valid TOML (")) << said;
     EXPECT_TRUE(said.ends_with("), expected a TOML document")) << said;
+}
+
+TEST(ConfigErrors, SyntaxErrorIsOneLineWhateverItQuotes) {
+    const std::string said = sentence("a = n\x01\n");
+    EXPECT_TRUE(said.starts_with("a.toml:1: found no valid TOML (")) << said;
+    EXPECT_TRUE(std::ranges::none_of(said, [](char c) { return c >= 0 && c < ' '; })) << said;
 }
 
 TEST(ConfigErrors, MissingFileIsNamed) {
@@ -313,6 +320,9 @@ TEST(ConfigErrors, RouteHasOneSourceThatExists) {
     EXPECT_EQ(sentence(minimal + "[[route]]\npath = \"/\"\nfile = \"not-there\"\n"),
               "a.toml:6: found no file \"" + missing +
                   "\" for the route \"/\", expected the name of a file, relative to the folder of the settings");
+    const std::string long_name(300, 'x');
+    EXPECT_TRUE(sentence(minimal + "[[route]]\npath = \"/\"\nfile = \"" + long_name + "\"\n")
+                    .starts_with("a.toml:6: found no file \""));
     for (const char* bad : {"index.html", "", "/a b", "/a?b", "/a#b", "/a\\u0001"})
         EXPECT_NE(sentence(minimal + "[[route]]\nbody = \"\"\npath = \"" + bad + "\"\n"), "") << bad;
 }

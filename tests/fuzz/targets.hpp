@@ -1,0 +1,13 @@
+// The targets: each takes any bytes at all, and throws Found when a promise is broken. README.md says what each asks.
+#pragma once
+
+#include "tests/fuzz/input.hpp"
+
+namespace pollux::fuzz {
+
+void options(Bytes bytes);
+void receive_store(Bytes bytes);
+void http_request(Bytes bytes);
+void settings(Bytes bytes);
+
+}  // namespace pollux::fuzz
