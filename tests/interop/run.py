@@ -40,11 +40,11 @@ def main():
     harness.find_programs(args.asan, args.release)
     harness.raise_file_limit()
 
-    import ctl_test, device_test, drain_test, http_test, impairment_test, program_test, sleep_test  # noqa: E401
+    import ctl_test, device_test, drain_test, filter_test, http_test, impairment_test, program_test, sleep_test  # noqa: E401
     import duplicate_test, ecn_test, goodput_test, link_test, opening_test, traffic_test, workers_test  # noqa: E401
 
     idle, rest = [], unittest.TestSuite()
-    for module in (traffic_test, http_test, opening_test, ecn_test, drain_test, workers_test, ctl_test, device_test,
+    for module in (traffic_test, http_test, opening_test, ecn_test, drain_test, filter_test, workers_test, ctl_test, device_test,
                    impairment_test, duplicate_test, sleep_test, link_test, goodput_test, program_test):
         over_both_families(module)
         for group in unittest.defaultTestLoader.loadTestsFromModule(module):
