@@ -121,6 +121,10 @@ void describe(Io& io, Security& security) {
     io.text("syn_cookies", security.syn_cookies, syn_cookie_mode());
     io.text("cookie_period", security.cookie_period, duration(1s, 1h));
     io.text("cookie_secret_file", security.cookie_secret_file, plain_text("the name of a file"));
+    io.flag("reassemble_fragments", security.reassemble_fragments);
+    io.count("fragment_datagrams", security.fragment_datagrams, 1, 4'096);
+    io.count("fragments_per_source", security.fragments_per_source, 2, 65'535);
+    io.text("fragment_timeout", security.fragment_timeout, duration(100ms, 2min));
 }
 
 template <class Io>

@@ -135,6 +135,10 @@ struct Security {
     tcp::Duration cookie_period = tcp::Duration{60'000'000};  // a cookie is good for one to two of these
     std::string cookie_secret_file;  // shared by the machines behind one address; relative as [[route]] files. Empty:
                                      // a secret of this process alone
+    bool reassemble_fragments = false;  // of TCP; otherwise IP fragments are dropped
+    uint32_t fragment_datagrams = 128;  // incomplete at a time, of each worker
+    uint32_t fragments_per_source = 64;  // waiting at a time
+    tcp::Duration fragment_timeout = tcp::Duration{30'000'000};
     bool operator==(const Security&) const = default;
 };
 

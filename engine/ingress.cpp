@@ -36,7 +36,8 @@ bool is_martian(uint32_t source, const Interface& interface) {
 }  // namespace
 
 Ingress::Ingress(Paths& paths, Neighbors& neighbors, LocalAddresses& addresses, Egress& egress,
-                 tcp::Counters& counters, const IcmpPolicy& icmp, const Crossing& crossing, uint32_t capacity)
+                 tcp::Counters& counters, const IcmpPolicy& icmp, const FragmentPolicy& fragments,
+                 const Crossing& crossing, uint32_t capacity)
     : paths_(paths),
       neighbors_(neighbors),
       addresses_(addresses),
@@ -44,6 +45,7 @@ Ingress::Ingress(Paths& paths, Neighbors& neighbors, LocalAddresses& addresses, 
       counters_(counters),
       crossing_(crossing),
       echo_limit_(icmp.replies_per_second, icmp.seed),
+      fragments_(fragments, counters),
       ttl_(icmp.ttl),
       segments_(capacity),
       hashes_(crossing.side ? capacity : 0) {
@@ -74,11 +76,14 @@ void Ingress::read_all(std::span<rte_mbuf*> burst, InterfaceOf&& interface_of, I
     for (size_t i = 0; i < burst.size(); ++i) {
         prefetch(i + prefetch_ahead);
         if (rules_ != nullptr) prefetch_rules(burst, i);
-        switch (frame_arrives(*burst[i], interface_of(*burst[i]), now)) {
-            case End::counted: break;
-            case End::segment: ++segment_count_; break;
-            case End::gone: burst[i] = nullptr; break;
+        const Interface& interface = interface_of(*burst[i]);
+        End end = frame_arrives(*burst[i], interface, now);
+        if (end == End::reassembled) [[unlikely]] {
+            burst[i] = reassembled_;
+            end = frame_arrives(*burst[i], interface, now);  // a packet like any other, from the beginning
         }
+        if (end == End::segment) ++segment_count_;
+        if (end == End::gone) burst[i] = nullptr;
     }
 }
 
@@ -174,7 +179,7 @@ Ingress::End Ingress::ipv4_arrives(rte_mbuf& packet, const EthernetFrame& frame,
     if (!interface.is_ours(destination)) return count(Verdict::not_our_address);
     if (source == destination) return count(Verdict::land);
     if (is_martian(source, interface)) return count(Verdict::martian);
-    if (ip->is_fragment()) return count(Verdict::fragment);
+    if (ip->is_fragment()) return fragment_arrives(packet, frame, *ip, interface, now);
     if (ip->protocol() == IpProtocol::icmp) return icmp_arrives(packet, frame, *ip, interface, now);
     if (denies(*ip, local_port(ip->protocol(), ip->payload()))) return count(Verdict::filtered);
 
@@ -191,6 +196,30 @@ Ingress::End Ingress::ipv4_arrives(rte_mbuf& packet, const EthernetFrame& frame,
     segment.path = paths_.intern(interface, frame.vlan_id(), frame.source());
     if (!hashes_.empty()) hashes_[segment_count_] = flow_hash;
     return End::segment;
+}
+
+Ingress::End Ingress::end_of(const Fragments::Taken& taken) {
+    switch (taken.outcome) {
+        case Fragments::Outcome::refused: return count(Verdict::bad_fragment);
+        case Fragments::Outcome::over_limit: return count(Verdict::fragment_limited);
+        case Fragments::Outcome::kept: counters_.add(Verdict::fragment_kept); return End::gone;
+        case Fragments::Outcome::whole: break;
+    }
+    counters_.add(Verdict::fragment_kept);
+    reassembled_ = taken.datagram;
+    return End::reassembled;
+}
+
+Ingress::End Ingress::fragment_arrives(rte_mbuf& packet, const EthernetFrame& frame, const Ipv4Header& ip,
+                                       const Interface& interface, Instant now) {
+    if (!fragments_.reassembles() || ip.protocol() != IpProtocol::tcp) return count(Verdict::fragment);
+    const Fragments::Piece piece{.source = ip.source(),
+                                 .ip_at = frame.size(),
+                                 .ip_header = ip.size(),
+                                 .offset = size_t{ip.fragment_offset()} * 8,
+                                 .size = ip.payload().size(),
+                                 .more = ip.more_fragments()};
+    return end_of(fragments_.take_v4(packet, piece, interface.mtu, now));
 }
 
 Ingress::End Ingress::icmp_arrives(rte_mbuf& packet, const EthernetFrame& frame, const Ipv4Header& ip,

@@ -25,6 +25,7 @@
 #include "engine/dpdk.hpp"
 #include "engine/egress.hpp"
 #include "engine/exchange.hpp"
+#include "engine/fragments.hpp"
 #include "engine/interface.hpp"
 #include "engine/local_addresses.hpp"
 #include "engine/neighbors.hpp"
@@ -60,7 +61,7 @@ class Ingress {
 public:
     /// Refers to all of its arguments. `capacity`: packets of one turn.
     Ingress(Paths& paths, Neighbors& neighbors, LocalAddresses& addresses, Egress& egress, tcp::Counters& counters,
-            const IcmpPolicy& icmp, const Crossing& crossing, uint32_t capacity);
+            const IcmpPolicy& icmp, const FragmentPolicy& fragments, const Crossing& crossing, uint32_t capacity);
 
     /// The rules from here on, or null for none, and where to count what each of them has decided: a place for each and
     /// one for packets that none fits.
@@ -73,6 +74,8 @@ public:
         segment_count_ = 0;
         notices_.clear();
     }
+    Fragments& fragments() { return fragments_; }
+    const Fragments& fragments() const { return fragments_; }
     /// Reads `burst`, which `interface` received. A packet that is sent back as its own answer, or handed over, is
     /// replaced by null; all others stay the caller's and must live until the segments are done with.
     void read(std::span<rte_mbuf*> burst, const Interface& interface, tcp::Instant now);
@@ -87,8 +90,9 @@ public:
     std::span<const tcp::PathNotice> notices() const { return notices_; }
 
 private:
-    /// What became of a frame; `segment`: it is the next of segments_; `gone`: it is not the caller's any more.
-    enum class End : uint8_t { counted, segment, gone };
+    /// What became of a frame; `segment`: it is the next of segments_; `gone`: it is not the caller's any more;
+    /// `reassembled`: nor is it, and reassembled_ takes its place.
+    enum class End : uint8_t { counted, segment, gone, reassembled };
     using EthernetFrame = tcp::wire::EthernetFrame;
     using Ipv6Header = tcp::wire::Ipv6Header;
     using Icmpv6Message = tcp::wire::Icmpv6Message;
@@ -98,6 +102,11 @@ private:
     End frame_arrives(rte_mbuf& packet, const Interface& interface, tcp::Instant now);
     End arp_arrives(rte_mbuf& packet, const EthernetFrame& frame, const Interface& interface, tcp::Instant now);
     End ipv4_arrives(rte_mbuf& packet, const EthernetFrame& frame, const Interface& interface, tcp::Instant now);
+    End fragment_arrives(rte_mbuf& packet, const EthernetFrame& frame, const tcp::wire::Ipv4Header& ip,
+                         const Interface& interface, tcp::Instant now);
+    End fragment_arrives_v6(rte_mbuf& packet, const EthernetFrame& frame, const Ipv6Header& ip,
+                            const Interface& interface, tcp::Instant now);
+    End end_of(const Fragments::Taken& taken);
     End icmp_arrives(rte_mbuf& packet, const EthernetFrame& frame, const tcp::wire::Ipv4Header& ip,
                      const Interface& interface, tcp::Instant now);
     End notice_arrives(rte_mbuf& packet, const Interface& interface, const tcp::IpAddress& destination,
@@ -154,6 +163,8 @@ private:
     uint64_t* hits_ = nullptr;
     bool handed_over_ = false;  // what is being read has found its owner
     tcp::RateLimit echo_limit_;
+    Fragments fragments_;
+    rte_mbuf* reassembled_ = nullptr;
     uint8_t ttl_;
     std::vector<tcp::Segment> segments_;
     std::vector<uint64_t> hashes_;  // with other workers only

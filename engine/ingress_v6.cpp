@@ -59,7 +59,7 @@ Ingress::End Ingress::ipv6_arrives(rte_mbuf& packet, const EthernetFrame& frame,
     if (is_martian(source, from_us) && !own_rules) return count(Verdict::martian);
     switch (ip->chain()) {
         case Ipv6Chain::ok: break;
-        case Ipv6Chain::fragment: return count(Verdict::fragment);
+        case Ipv6Chain::fragment: return fragment_arrives_v6(packet, frame, *ip, interface, now);
         case Ipv6Chain::source_route: return count(Verdict::source_routed);
         case Ipv6Chain::malformed: return count(Verdict::bad_extension_header);
     }
@@ -79,6 +79,26 @@ Ingress::End Ingress::ipv6_arrives(rte_mbuf& packet, const EthernetFrame& frame,
     segment.path = paths_.intern(interface, frame.vlan_id(), frame.source());
     if (!hashes_.empty()) hashes_[segment_count_] = flow_hash;
     return End::segment;
+}
+
+// Only with the fragment header directly behind the IPv6 header, as every sender of TCP has it.
+Ingress::End Ingress::fragment_arrives_v6(rte_mbuf& packet, const EthernetFrame& frame, const Ipv6Header& ip,
+                                          const Interface& interface, Instant now) {
+    constexpr size_t next_at = 6, header_at = Ipv6Header::fixed_size, header_size = 8;
+    constexpr uint8_t fragment_header = 44;
+    const auto bytes = ip.packet();
+    const bool of_tcp = bytes.size() >= header_at + header_size &&
+                        tcp::wire::load_u8(&bytes[next_at]) == fragment_header &&
+                        tcp::wire::load_u8(&bytes[header_at]) == uint8_t(IpProtocol::tcp);
+    if (!fragments_.reassembles() || !of_tcp) return count(Verdict::fragment);
+    const uint16_t place = tcp::wire::load_be16(&bytes[header_at + 2]);
+    const Fragments::Piece piece{.source = ip.source(),
+                                 .ip_at = frame.size(),
+                                 .ip_header = header_at + header_size,
+                                 .offset = size_t{place} & 0xfff8,
+                                 .size = bytes.size() - header_at - header_size,
+                                 .more = (place & 1) != 0};
+    return end_of(fragments_.take_v6(packet, piece, interface.mtu + header_size, now));
 }
 
 Ingress::End Ingress::icmpv6_arrives(rte_mbuf& packet, const EthernetFrame& frame, const Ipv6Header& ip,

@@ -193,6 +193,9 @@ WorkerSettings Machine::worker_settings(uint32_t worker) const {
     const uint64_t seed = secrets(worker).random_seed;
     WorkerSettings made;
     made.icmp = {settings_.engine.icmp_replies_per_second, stack_settings_.ttl, seed};
+    const config::Security& security = settings_.security;
+    made.fragments = {security.reassemble_fragments, security.fragment_datagrams, security.fragments_per_source,
+                      security.fragment_timeout, seed};
     made.announces = worker == 0;
     made.seed = seed * 0x9e37'79b9'7f4a'7c15;
     if (exchange_) made.crossing = {&exchange_->side(worker), owners_};

@@ -59,6 +59,7 @@ struct WorkerSettings {
     uint32_t neighbors = 256;
     uint32_t paths = 4096;
     IcmpPolicy icmp{};
+    FragmentPolicy fragments{};
     bool announces = true;  // this worker's probes and announcements of our addresses speak for the machine
     uint64_t seed = 1;
     Crossing crossing{};          // to the other workers
@@ -82,7 +83,7 @@ public:
           side_(settings.crossing.side),
           gate_(settings.gate),
           egress_(interfaces, paths_, neighbors_, addresses_, counters, pool, transmit_batch),
-          ingress_(paths_, neighbors_, addresses_, egress_, counters, settings.icmp, settings.crossing,
+          ingress_(paths_, neighbors_, addresses_, egress_, counters, settings.icmp, settings.fragments, settings.crossing,
                    2 * receive_burst * static_cast<uint32_t>(interfaces.size())),
           opener_(stack, counters, interfaces, addresses_, settings.crossing),
           out_(transmit_batch),
@@ -98,6 +99,7 @@ public:
             for (Queue& queue : queues_) queue.set_time(now);
         }
         if (has_new_orders()) [[unlikely]] take_orders();
+        ingress_.fragments().expire(now);
         out_.reset(egress_.reserve());
         if (announcements_ != 0 && now >= announce_at_) announce(now);
         advance_addresses(now);
@@ -127,6 +129,7 @@ public:
         earlier(due, app_.next_due());
         earlier(due, neighbors_.next_due());
         earlier(due, addresses_.next_due());
+        earlier(due, ingress_.fragments().next_due());
         if (announcements_ != 0) earlier(due, announce_at_);
         if constexpr (queue_has_time) {
             for (const Queue& queue : queues_) earlier(due, queue.next_due());

@@ -66,6 +66,8 @@ enum class Tally : uint8_t {
     handed_over,               // packets given to the worker that owns their flow
     taken_over,                // packets of our flows that other workers received
     link_news_lost,            // what a neighbour said and another worker had no room for
+    datagrams_reassembled,     // from IP fragments (engine/fragments.hpp)
+    fragments_discarded,       // kept in vain: timed out, overlapping, too many of one datagram
     duplicate_addresses,       // addresses of ours that another station uses (RFC 4862 section 5.4)
     // [test] of the settings: what was done to packets on purpose (engine/impaired_queue.hpp).
     impaired_received_lost,

@@ -26,6 +26,7 @@ enum class Verdict : uint8_t {
     icmp_echo,           // answered
     path_notice,         // ICMP error handed to the connection it quotes
     // The peer's doing, or the network's.
+    fragment_kept,      // a piece of an IP datagram: waits for the others, or completes it
     old_data,           // all of it had been received before
     out_of_order,       // kept for reassembly
     duplicate_ack,      // acknowledged nothing new
@@ -61,6 +62,7 @@ enum class Verdict : uint8_t {
     land,          // source and destination are the same
     to_broadcast,  // TCP or ICMP to a broadcast or multicast address or frame
     fragment,
+    bad_fragment,  // a piece that cannot be of a TCP packet for us: too small, too far out, of no whole units
     source_routed,
     bad_icmp,
     icmp_ignored,
@@ -78,6 +80,7 @@ enum class Verdict : uint8_t {
     table_full,         // no connection record or table place left
     no_buffer,          // no chunk to keep the data in
     reset_limited,      // would have been answered by RST; rate limit
+    fragment_limited,   // its source has too many pieces waiting
     icmp_limited,       // would have been answered; rate limit
     draining,           // SYN while the engine shuts down
     no_room_to_answer,  // stateless answer refused: the transmit batch is full

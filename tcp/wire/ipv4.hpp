@@ -54,6 +54,7 @@ public:
     bool dont_fragment() const noexcept { return (load_be16(at(6)) & 0x4000) != 0; }
     /// More fragments follow, or this is not the first.
     bool is_fragment() const noexcept { return (load_be16(at(6)) & 0x3fff) != 0; }
+    bool more_fragments() const noexcept { return (load_be16(at(6)) & 0x2000) != 0; }
     uint16_t fragment_offset() const noexcept { return (load_be16(at(6)) & 0x1fff); }  // in units of 8 bytes
     uint8_t ttl() const noexcept { return load_u8(at(8)); }
     IpProtocol protocol() const noexcept { return IpProtocol{load_u8(at(9))}; }

@@ -152,6 +152,10 @@ events = 64
 [security]
 syn_cookies = "always"
 cookie_period = "2s"
+reassemble_fragments = true
+fragment_datagrams = 9
+fragments_per_source = 10
+fragment_timeout = "5s"
 
 [http]
 idle_timeout = "0s"
@@ -263,6 +267,10 @@ TEST(ConfigLoad, EveryKeyReachesItsMember) {
     EXPECT_EQ(c.events, 64u);
     EXPECT_EQ(s.security.syn_cookies, tcp::SynCookieMode::always);
     EXPECT_EQ(s.security.cookie_period, 2s);
+    EXPECT_TRUE(s.security.reassemble_fragments);
+    EXPECT_EQ(s.security.fragment_datagrams, 9u);
+    EXPECT_EQ(s.security.fragments_per_source, 10u);
+    EXPECT_EQ(s.security.fragment_timeout, 5s);
     EXPECT_EQ(s.security.cookie_secret_file, "");
     EXPECT_EQ(s.http.idle_timeout, 0s);
     EXPECT_EQ(s.http.max_requests, 0u);
