@@ -7,7 +7,8 @@ namespace {
 TEST_P(Corpus, HoldsNothingThatBreaksAPromise) { replays(); }
 
 INSTANTIATE_TEST_SUITE_P(Fuzz, Corpus,
-                         testing::Values(Target{"options", options}, Target{"receive_store", receive_store},
+                         testing::Values(Target{"options", options}, Target{"packet", packet}, Target{"receive_store", receive_store},
+                                         Target{"scoreboard", scoreboard}, Target{"cookies", cookies},
                                          Target{"http_request", http_request}, Target{"settings", settings}),
                          name_of);
 

@@ -6,7 +6,10 @@
 namespace pollux::fuzz {
 
 void options(Bytes bytes);
+void packet(Bytes bytes);
 void receive_store(Bytes bytes);
+void scoreboard(Bytes bytes);
+void cookies(Bytes bytes);
 void http_request(Bytes bytes);
 void settings(Bytes bytes);
 
