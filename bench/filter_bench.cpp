@@ -1,5 +1,4 @@
-// What filtering at the gate costs an IPv4 packet: a rulebook of 1,000 rules, the table of 1 M sources behind the limits
-// of each source, and both, as a turn does it in bursts of 32. "cycles" is per packet, in TSC cycles, of the median
+// What filtering at the gate costs an IPv4 packet: a rulebook of 1,000 rules, as a turn asks it in bursts of 32. "cycles" is per packet, in TSC cycles, of the median
 // burst; the packets are drawn outside of it.
 #include <array>
 #include <cstdlib>

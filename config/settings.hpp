@@ -1,6 +1,6 @@
 // What a program is told at start, as plain structs whose members carry their units. config/load.hpp makes one from
-// a TOML file; tests and examples may fill one by hand. Nothing here knows TOML, DPDK or HTTP. While the engine runs only
-// [[filter]] can be read again (engine/reload.hpp).
+// a TOML file; tests and examples may fill one by hand. Nothing here knows TOML, DPDK or HTTP. While the engine runs
+// only [[filter]] can be read again (engine/reload.hpp).
 //
 // Tables of the file: [eal], [engine], [[port]], [[listen]], [[filter]], [tcp] with [tcp.capacity], [security], [http],
 // [[route]].

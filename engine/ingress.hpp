@@ -7,9 +7,9 @@
 // extension headers, protocol, [[filter]], and the first thing that is wrong names the verdict. Nothing that is wrong is
 // answered.
 //
-// The rules of [[filter]] judge TCP and pings, before anything is handed over, looked up or kept. ICMP errors, which come
-// from routers and act only if they quote what is in flight, and ARP and neighbour discovery, without which there is no
-// link, are not judged.
+// The rules of [[filter]] judge TCP and pings, before anything is handed over, looked up or kept. ICMP errors, which
+// come from routers and act only if they quote what is in flight, and ARP and neighbour discovery, without which there
+// is no link, are not judged.
 //
 // With several workers, a segment or an ICMP error of a flow that is another's leaves for its owner as soon as its
 // tuple is known: before its checksum is looked at, and long before anybody could think of a RST (ownership.hpp).

@@ -70,7 +70,8 @@ private:
     public:
         enum class Kind : uint32_t { verdict, destinations, few_ports, many_ports };
         constexpr Case() = default;
-        constexpr Case(Kind kind, size_t index) : raw_(static_cast<uint32_t>(kind) << 30 | static_cast<uint32_t>(index)) {}
+        constexpr Case(Kind kind, size_t index)
+            : raw_(static_cast<uint32_t>(kind) << 30 | static_cast<uint32_t>(index)) {}
         static constexpr Case verdict(size_t rule, bool denied) {
             return {Kind::verdict, rule | (denied ? denied_bit : 0)};
         }

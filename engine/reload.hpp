@@ -1,5 +1,5 @@
-// Reloader: what SIGHUP and `pollux-ctl reload` do. The settings are read again; the rules at the gate go to the workers
-// without a restart, and everything else that has changed is named. A faulty file changes nothing.
+// Reloader: what SIGHUP and `pollux-ctl reload` do. The settings are read again; the rules at the gate go to the
+// workers without a restart, and everything else that has changed is named. A faulty file changes nothing.
 #pragma once
 
 #include <chrono>

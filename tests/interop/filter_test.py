@@ -1,5 +1,5 @@
-"""[[filter]] against the kernel's TCP: who is denied hears nothing, SIGHUP and `pollux-ctl reload` replace the rules of a
-running server, connections of those who stay allowed notice nothing, and a faulty file changes nothing."""
+"""[[filter]] against the kernel's TCP: who is denied hears nothing, SIGHUP and `pollux-ctl reload` replace the rules of
+a running server, connections of those who stay allowed notice nothing, and a faulty file changes nothing."""
 
 import signal
 import socket

@@ -194,7 +194,9 @@ private:
         return made;
     }
     Prefix some_network(bool v6, bool wide) {
-        const auto length = static_cast<uint8_t>(wide && one_in(20) ? 0 : v6 ? (wide ? 20 : 36) + below(wide ? 109 : 93) : (wide ? 8 : 15) + below(wide ? 25 : 18));
+        const uint32_t longest = v6 ? 128 : 32, shortest = v6 ? (wide ? 20 : 36) : wide ? 8 : 15;
+        const uint32_t drawn = wide && one_in(20) ? 0 : shortest + below(longest - shortest + 1);
+        const auto length = static_cast<uint8_t>(drawn);
         Prefix made{any_address(v6), length};
         const uint32_t host_bits = (v6 ? 128u : 32u) - length;
         for (uint32_t bit = 0; bit < host_bits; ++bit) made.address.words[3 - bit / 32] &= ~(1u << bit % 32);
