@@ -128,6 +128,22 @@ void check_listen(const Listen& listen, const Settings& settings) {
     }
 }
 
+void check_filter(const Filter& filter) {
+    if (!filter.action) complain(filter.source, "a [[filter]] without action", filter_action().expected);
+    if (!filter.from || !filter.to || filter.from->address.is_v4() == filter.to->address.is_v4()) return;
+    complain(filter.source,
+             "the source " + in_quotes(filter.from->to_string()) + " with the destination " +
+                 in_quotes(filter.to->to_string()) + " in one [[filter]]",
+             "two of the same family");
+}
+
+void check_filters(const std::vector<Filter>& filters) {
+    if (filters.size() > most_filters)
+        complain(filters[most_filters].source, std::to_string(filters.size()) + " tables [[filter]]",
+                 "at most " + std::to_string(most_filters));
+    for (const Filter& filter : filters) check_filter(filter);
+}
+
 void check_route(const Route& route, const std::vector<Route>& routes) {
     if (route.path.empty()) complain(route.source, "a [[route]] without path", url_path().expected);
     if (!route.body && !route.file)
@@ -160,6 +176,7 @@ void check(const Settings& settings, const std::string& file) {
     check_distinct(settings.ports);
     if (settings.listens.empty()) complain(top, "no [[listen]]", "at least one port to listen on");
     for (const Listen& listen : settings.listens) check_listen(listen, settings);
+    check_filters(settings.filters);
     if (settings.tcp.initial_rto > settings.tcp.max_rto)
         complain(settings.tcp_source, "tcp.initial_rto = " + in_quotes(to_string(settings.tcp.initial_rto)),
                  "at most tcp.max_rto = " + in_quotes(to_string(settings.tcp.max_rto)));

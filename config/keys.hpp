@@ -50,6 +50,14 @@ void describe(Io& io, Listen& listen) {
 }
 
 template <class Io>
+void describe(Io& io, Filter& filter) {
+    io.text("action", filter.action, filter_action());
+    io.text("source", filter.from, network());
+    io.text("ports", filter.ports, port_range());
+    io.text("destination", filter.to, network());
+}
+
+template <class Io>
 void describe(Io& io, tcp::StackSettings& tcp) {
     using namespace std::chrono_literals;
     io.count_or_zero("max_mss_bytes", tcp.max_mss, 28, 65'495);  // 0: as the MTU allows

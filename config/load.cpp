@@ -260,6 +260,7 @@ Settings load_text(std::string_view document, const std::string& name) {
     read_table(reader.table("engine"), name, "[engine]", settings.engine);
     settings.ports = read_tables<Port>(reader.tables("port"), name, "[[port]]");
     settings.listens = read_tables<Listen>(reader.tables("listen"), name, "[[listen]]");
+    settings.filters = read_tables<Filter>(reader.tables("filter"), name, "[[filter]]");
     read_tcp(reader.table("tcp"), name, settings);
     read_table(reader.table("security"), name, "[security]", settings.security);
     read_table(reader.table("http"), name, "[http]", settings.http);

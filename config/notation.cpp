@@ -112,6 +112,34 @@ std::optional<Prefix> read_prefix(std::string_view text) {
     return Prefix{*address, static_cast<uint8_t>(*length)};
 }
 
+/// Whether nothing of the address is set behind the prefix.
+bool is_whole_network(const Prefix& prefix) {
+    uint32_t bit = prefix.length + (prefix.address.is_v4() ? 96u : 0u);
+    for (; bit < 128; ++bit) {
+        if ((prefix.address.words[bit / 32] >> (31 - bit % 32) & 1) != 0) return false;
+    }
+    return true;
+}
+
+std::optional<Prefix> read_network(std::string_view text) {
+    const size_t slash = std::min(text.find('/'), text.size());
+    const auto address = tcp::IpAddress::parse(text.substr(0, slash));
+    if (!address || (address->is_v4() && text.find(':') != std::string_view::npos)) return std::nullopt;
+    const uint64_t longest = address->is_v4() ? 32 : 128;
+    const auto length = slash == text.size() ? longest : number(text.substr(slash + 1));
+    if (!length || *length > longest) return std::nullopt;
+    const Prefix network{*address, static_cast<uint8_t>(*length)};
+    return is_whole_network(network) ? std::optional{network} : std::nullopt;
+}
+
+std::optional<PortRange> read_port_range(std::string_view text) {
+    const size_t dash = std::min(text.find('-'), text.size());
+    const auto first = number(text.substr(0, dash));
+    const auto last = dash == text.size() ? first : number(text.substr(dash + 1));
+    if (!first || !last || *first < 1 || *first > *last || *last > 65'535) return std::nullopt;
+    return PortRange{static_cast<uint16_t>(*first), static_cast<uint16_t>(*last)};
+}
+
 std::optional<MacAddress> read_mac(std::string_view text) {
     const auto mac = MacAddress::parse(text);
     return mac && !mac->is_multicast() && !mac->is_unspecified() ? mac : std::nullopt;
@@ -174,6 +202,12 @@ bool Prefix::contains(const tcp::IpAddress& other) const {
     }
     return true;
 }
+
+std::string PortRange::to_string() const {
+    return std::to_string(first) + (first == last ? "" : "-" + std::to_string(last));
+}
+
+std::string_view to_string(FilterAction action) { return action == FilterAction::allow ? "allow" : "deny"; }
 
 std::string Prefix::to_string() const { return address.to_string() + "/" + std::to_string(length); }
 
@@ -274,6 +308,20 @@ Notation<std::vector<uint16_t>> core_list() {
 Notation<Prefix> prefix() {
     return {R"(an address with its prefix, such as "192.0.2.1/24" or "2001:db8::1/64")", read_prefix,
             [](const Prefix& value) { return value.to_string(); }};
+}
+
+Notation<Prefix> network() {
+    return {R"(a network such as "192.0.2.0/24" or "2001:db8::/32", with nothing set behind its prefix, or an address)",
+            read_network, [](const Prefix& value) { return value.to_string(); }};
+}
+
+Notation<PortRange> port_range() {
+    return {R"(a port or a range of ports from 1 to 65535, such as "80" or "8000-8099")", read_port_range,
+            [](const PortRange& value) { return value.to_string(); }};
+}
+
+Notation<FilterAction> filter_action() {
+    return one_of<FilterAction, 2>({{{"allow", FilterAction::allow}, {"deny", FilterAction::deny}}});
 }
 
 Notation<tcp::IpAddress> address() {

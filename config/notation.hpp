@@ -32,7 +32,13 @@ Notation<uint32_t> memory_mb(uint32_t high);
 Notation<uint32_t> percent();
 Notation<std::string> device();
 Notation<std::vector<uint16_t>> core_list();
+/// The address of a host and the network around it.
 Notation<Prefix> prefix();
+/// A network without a host, or a lone address: "192.0.2.0/24", "192.0.2.1", "::/0".
+Notation<Prefix> network();
+/// "80" or "8000-8099".
+Notation<PortRange> port_range();
+Notation<FilterAction> filter_action();
 /// Of either family.
 Notation<tcp::IpAddress> address();
 Notation<tcp::IpAddress> address_v4();

@@ -1,8 +1,8 @@
 // What a program is told at start, as plain structs whose members carry their units. config/load.hpp makes one from
-// a TOML file; tests and examples may fill one by hand. Nothing here knows TOML, DPDK or HTTP, and nothing changes
-// while the engine runs.
+// a TOML file; tests and examples may fill one by hand. Nothing here knows TOML, DPDK or HTTP. While the engine runs
+// only [[filter]] can be read again (engine/reload.hpp).
 //
-// Tables of the file: [eal], [engine], [[port]], [[listen]], [tcp] with [tcp.capacity], [security], [http],
+// Tables of the file: [eal], [engine], [[port]], [[listen]], [[filter]], [tcp] with [tcp.capacity], [security], [http],
 // [[route]].
 // [test], with [test.receive] and [test.send], is for tests alone.
 // A `Source` says where a thing was written, so that a start-up error can name file and line as the loader does.
@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "tcp/address.hpp"
@@ -102,6 +103,32 @@ struct Listen {
     bool operator==(const Listen&) const = default;
 };
 
+enum class FilterAction : uint8_t { allow, deny };
+std::string_view to_string(FilterAction action);
+
+/// Both ends belong to it.
+struct PortRange {
+    uint16_t first = 1, last = 65'535;
+    bool operator==(const PortRange&) const = default;
+    bool contains(uint16_t port) const { return first <= port && port <= last; }
+    /// "80" or "8000-8099".
+    std::string to_string() const;
+};
+
+/// [[filter]]: the first rule that fits a packet decides; a packet that none fits is allowed.
+struct Filter {
+    std::optional<FilterAction> action;  // has to be said
+    std::optional<Prefix> from;          // `source`, the peer's network; none: any peer, of both families
+    std::optional<PortRange> ports;      // of ours; none: any, and pings too
+    std::optional<Prefix> to;            // `destination`, our network; none: any address of ours
+    Source source;
+    bool operator==(const Filter&) const = default;
+
+    /// Whether it asks for more than the peer's address.
+    bool has_conditions() const { return ports || to; }
+};
+inline constexpr size_t most_filters = 4'096;
+
 /// [security]: what a hostile network is answered with.
 struct Security {
     tcp::SynCookieMode syn_cookies = tcp::SynCookieMode::adaptive;
@@ -162,6 +189,7 @@ struct Settings {
     Engine engine;
     std::vector<Port> ports;
     std::vector<Listen> listens;
+    std::vector<Filter> filters;  // in their order
     // `mtu` comes from the port, `wall_clock_at_zero_us` from the clock, what concerns SYN cookies from [security].
     tcp::StackSettings tcp;
     Security security;

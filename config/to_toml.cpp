@@ -61,6 +61,7 @@ std::string to_toml(const Settings& settings) {
     write(out, "[engine]", settings.engine);
     for (const Port& port : settings.ports) write(out, "[[port]]", port);
     for (const Listen& listen : settings.listens) write(out, "[[listen]]", listen);
+    for (const Filter& filter : settings.filters) write(out, "[[filter]]", filter);
     write(out, "[tcp]", settings.tcp);
     write(out, "[tcp.capacity]", settings.tcp.capacity);
     write(out, "[security]", settings.security);

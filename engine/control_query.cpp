@@ -10,7 +10,8 @@ namespace {
 
 using namespace std::string_view_literals;
 
-constexpr std::array command_names{"stat"sv, "conns"sv, "ports"sv, "neigh"sv, "pools"sv};  // in Command's order
+constexpr std::array command_names{"stat"sv,  "conns"sv,  "ports"sv, "neigh"sv,
+                                   "pools"sv, "filter"sv, "reload"sv};  // in Command's order
 constexpr std::array filter_keys{"states"sv, "local"sv, "peer"sv, "port"sv, "summary"sv, "limit"sv};
 
 std::string line_of(const Json& json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n"; }
@@ -51,7 +52,9 @@ ControlQuery::ControlQuery(ControlView& view, std::string_view line) : view_(vie
     const Json command = request.value("command", Json(nullptr));
     const std::string name = command.is_string() ? command.get<std::string>() : "";
     const auto* const place = std::find(command_names.begin(), command_names.end(), name);
-    if (place == command_names.end()) complain("command", command, "stat, conns, ports, neigh or pools");
+    if (place == command_names.end()) {
+        complain("command", command, "stat, conns, ports, neigh, pools, filter or reload");
+    }
     command_ = static_cast<Command>(place - command_names.begin());
     read_filter(request);
     plan();
@@ -98,7 +101,13 @@ void ControlQuery::plan() {
         case Command::stat: topics = {Topic::counters}; break;
         case Command::neigh: topics = {Topic::neighbors}; break;
         case Command::pools: topics = {Topic::pools}; break;
-        case Command::ports: break;
+        case Command::ports:
+        case Command::reload: break;
+        case Command::filter:
+            if (view_.rules) rules_ = view_.rules();
+            hits_.resize(view_.workers.size());
+            if (rules_.rulebook) topics = {Topic::rules};
+            break;
         case Command::conns:  // in the order of a connection's life: none that moves on is missed
             if (filter_.wants(tcp::State::syn_received)) topics.push_back(Topic::half_open);
             if (!filter_.states || *filter_.states != tcp::State::time_wait) topics.push_back(Topic::connections);
@@ -125,6 +134,10 @@ bool ControlQuery::ask(std::string& out) {
             "failed", "worker " + std::to_string(leg.worker) +
                           (absent ? " does not run: the engine is starting or ending"
                                   : " has not answered within " + std::to_string(view_.patience.count()) + " ms"));
+        return false;
+    }
+    if (leg.topic == Topic::rules && slice->orders != rules_.serial) {
+        out += error_line("failed", "the rules are being replaced: ask again");
         return false;
     }
     take(out, leg, *slice);
@@ -187,6 +200,9 @@ void ControlQuery::take(std::string& out, const Leg& leg, const Slice& slice) {
         case Topic::neighbors:
             for (uint32_t i = 0; i < slice.count; ++i) add(out, neighbor_row(slice.neighbors[i], leg.worker));
             break;
+        case Topic::rules:
+            for (uint32_t i = 0; i < slice.count; ++i) hits_[leg.worker].push_back(slice.hits[i]);
+            break;
     }
 }
 
@@ -194,6 +210,17 @@ bool ControlQuery::finish(std::string& out) {
     if (command_ == Command::stat) counter_rows(counters_, [&](const Json& row) { add(out, row); });
     if (command_ == Command::ports) {
         for (const PortInfo& info : view_.ports()) add(out, port_row(info));
+    }
+    if (command_ == Command::filter && rules_.rulebook) {
+        rule_rows(rules_.rulebook->rules(), hits_, [&](const Json& row) { add(out, row); });
+    }
+    if (command_ == Command::reload) {
+        const Reloader::Outcome outcome = view_.reload();
+        if (!outcome.done) {
+            out += error_line("failed", outcome.sentence);
+            return false;
+        }
+        add(out, {{"row", "reload"}, {"sentence", outcome.sentence}});
     }
     for (const auto& [state, count] : states_) {
         add(out, {{"row", "state"}, {"state", lower_name(state)}, {"count", count}});

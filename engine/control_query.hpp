@@ -17,6 +17,7 @@
 #include "engine/control_rows.hpp"
 #include "engine/inspection.hpp"
 #include "engine/port.hpp"
+#include "engine/reload.hpp"
 #include "engine/waker.hpp"
 
 namespace pollux::engine {
@@ -30,6 +31,8 @@ struct ControlView {
     };
     std::vector<Worker> workers;
     std::function<std::vector<PortInfo>()> ports;
+    std::function<Gate::InForce()> rules;
+    std::function<Reloader::Outcome()> reload;
     std::chrono::milliseconds patience{2'000};  // for the answer of one worker
 };
 
@@ -47,7 +50,7 @@ public:
     bool step(std::string& out);
 
 private:
-    enum class Command : uint8_t { stat, conns, ports, neigh, pools };
+    enum class Command : uint8_t { stat, conns, ports, neigh, pools, filter, reload };
     struct Leg {
         Topic topic;
         uint32_t worker;
@@ -75,6 +78,8 @@ private:
     bool cut_ = false;  // by the limit
     std::vector<tcp::Counters> counters_;
     std::map<tcp::State, uint64_t> states_;
+    Gate::InForce rules_;
+    std::vector<std::vector<uint64_t>> hits_;  // of each worker
 };
 
 /// "{"error": SENTENCE, "kind": KIND}" as a line. `kind` is "bad_request" or "failed".

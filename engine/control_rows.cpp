@@ -238,4 +238,28 @@ void counter_rows(std::span<const tcp::Counters> workers, const std::function<vo
     }
 }
 
+void rule_rows(std::span<const config::Filter> rules, std::span<const std::vector<uint64_t>> hits,
+               const std::function<void(const Json&)>& add) {
+    const auto text = [](const auto& part) { return part ? Json(part->to_string()) : Json(nullptr); };
+    for (size_t i = 0; i <= rules.size(); ++i) {
+        const config::Filter rule = i < rules.size() ? rules[i] : config::Filter{};  // behind the last: all others
+        uint64_t total = 0;
+        Json each = Json::array();
+        for (const auto& worker : hits) {
+            each.push_back(worker.at(i));
+            total += worker.at(i);
+        }
+        const std::string where = rule.source.to_string();
+        add({{"row", "rule"},
+             {"rule", i < rules.size() ? Json(i + 1) : Json(nullptr)},
+             {"action", config::to_string(rule.action.value_or(config::FilterAction::allow))},
+             {"source", text(rule.from)},
+             {"ports", text(rule.ports)},
+             {"destination", text(rule.to)},
+             {"where", where.empty() ? Json(nullptr) : Json(where)},
+             {"hits", total},
+             {"workers", std::move(each)}});
+    }
+}
+
 }  // namespace pollux::engine

@@ -5,7 +5,9 @@
 #include <cstdint>
 #include <nlohmann/json.hpp>
 #include <span>
+#include <vector>
 
+#include "config/settings.hpp"
 #include "engine/inspection.hpp"
 #include "engine/port.hpp"
 #include "tcp/counters.hpp"
@@ -27,5 +29,9 @@ Json pool_row(uint32_t worker, std::string_view name, uint64_t used, uint64_t ca
 void pool_rows(const Slice& slice, uint32_t worker, const std::function<void(const Json&)>& add);
 /// Every counter of all workers, through `add(row)`.
 void counter_rows(std::span<const tcp::Counters> workers, const std::function<void(const Json&)>& add);
+
+/// Every rule of [[filter]] with its hits, which are [worker][rule], then what no rule fits, through `add(row)`.
+void rule_rows(std::span<const config::Filter> rules, std::span<const std::vector<uint64_t>> hits,
+               const std::function<void(const Json&)>& add);
 
 }  // namespace pollux::engine

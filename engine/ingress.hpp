@@ -4,8 +4,12 @@
 //
 // What is believed: a checksum that the device calls good is good; anything else is summed in software. A packet is
 // looked at in the order frame, IP header, destination (RFC 9293 MUST-57), source (MUST-63), fragment, options and
-// extension headers, protocol, and the first thing that is wrong names the verdict. Nothing that is wrong is
+// extension headers, protocol, [[filter]], and the first thing that is wrong names the verdict. Nothing that is wrong is
 // answered.
+//
+// The rules of [[filter]] judge TCP and pings, before anything is handed over, looked up or kept. ICMP errors, which
+// come from routers and act only if they quote what is in flight, and ARP and neighbour discovery, without which there
+// is no link, are not judged.
 //
 // With several workers, a segment or an ICMP error of a flow that is another's leaves for its owner as soon as its
 // tuple is known: before its checksum is looked at, and long before anybody could think of a RST (ownership.hpp).
@@ -25,6 +29,7 @@
 #include "engine/local_addresses.hpp"
 #include "engine/neighbors.hpp"
 #include "engine/ownership.hpp"
+#include "engine/packet_filter.hpp"
 #include "engine/paths.hpp"
 #include "tcp/counters.hpp"
 #include "tcp/path_notice.hpp"
@@ -57,6 +62,12 @@ public:
     Ingress(Paths& paths, Neighbors& neighbors, LocalAddresses& addresses, Egress& egress, tcp::Counters& counters,
             const IcmpPolicy& icmp, const Crossing& crossing, uint32_t capacity);
 
+    /// The rules from here on, or null for none, and where to count what each of them has decided: a place for each and
+    /// one for packets that none fits.
+    void judge_by(const Rulebook* rules, uint64_t* hits) {
+        rules_ = rules;
+        hits_ = hits;
+    }
     /// Forgets the last turn's segments and notices.
     void begin() {
         segment_count_ = 0;
@@ -103,6 +114,20 @@ private:
     void object(const Interface& interface, const tcp::IpAddress& address, const tcp::wire::MacAddress& by);
 
     bool learn(const LinkNews& news, bool is_answer, tcp::Instant now);
+    void prefetch_rules(std::span<rte_mbuf*> burst, size_t i) const;
+    /// Whether the rules deny it. What was handed over has been judged by who received it.
+    bool denies(const tcp::wire::Ipv4Header& ip, uint16_t port) {
+        return rules_ != nullptr && !handed_over_ &&
+               is_denied(rules_->judge_v4(ip.source_v4(), ip.destination_v4(), port));
+    }
+    bool denies(const Ipv6Header& ip, uint16_t port) {
+        return rules_ != nullptr && !handed_over_ && is_denied(rules_->judge_v6(ip.source(), ip.destination(), port));
+    }
+    bool is_denied(const Judgement& judgement) {
+        ++hits_[judgement.rule];
+        return judgement.denied;
+    }
+    static constexpr uint16_t no_port = 0;  // of a ping
     /// Whether the owner of a TCP packet with this payload must be computed before anything else.
     bool may_be_anothers(const Interface& interface, tcp::wire::IpProtocol protocol, size_t payload_size) const {
         return crossing_.side && !handed_over_ && crossing_.owners[interface.index].must_be_computed() &&
@@ -125,6 +150,8 @@ private:
     Egress& egress_;
     tcp::Counters& counters_;
     Crossing crossing_;
+    const Rulebook* rules_ = nullptr;
+    uint64_t* hits_ = nullptr;
     bool handed_over_ = false;  // what is being read has found its owner
     tcp::RateLimit echo_limit_;
     uint8_t ttl_;

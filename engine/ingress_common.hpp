@@ -58,4 +58,10 @@ inline tcp::FourTuple flow_of(const tcp::IpAddress& local, const tcp::IpAddress&
     return {local, remote, tcp::wire::load_be16(ports.data() + 2), tcp::wire::load_be16(ports.data())};
 }
 
+/// Ours, of what has a TCP header; 0 of anything else.
+inline uint16_t local_port(tcp::wire::IpProtocol protocol, std::span<const std::byte> payload) {
+    const bool has_ports = protocol == tcp::wire::IpProtocol::tcp && payload.size() >= 4;
+    return has_ports ? tcp::wire::load_be16(payload.data() + 2) : uint16_t{0};
+}
+
 }  // namespace pollux::engine

@@ -64,6 +64,7 @@ Ingress::End Ingress::ipv6_arrives(rte_mbuf& packet, const EthernetFrame& frame,
         case Ipv6Chain::malformed: return count(Verdict::bad_extension_header);
     }
     if (ip->protocol() == IpProtocol::icmpv6) return icmpv6_arrives(packet, frame, *ip, interface, now);
+    if (denies(*ip, local_port(ip->protocol(), ip->payload()))) return count(Verdict::filtered);
 
     uint64_t flow_hash = 0;
     if (may_be_anothers(interface, ip->protocol(), ip->payload().size())) {
@@ -96,6 +97,7 @@ Ingress::End Ingress::icmpv6_arrives(rte_mbuf& packet, const EthernetFrame& fram
         return notice_arrives(packet, interface, ip.destination(),
                               message->is_error() ? tcp::wire::path_notice(*message) : std::nullopt);
     }
+    if (denies(ip, no_port)) return count(Verdict::filtered);
     if (ip.has_extensions()) return count(Verdict::icmp_ignored);
     if (!echo_limit_.allow(now)) return count(Verdict::icmp_limited);
     const size_t size = frame.size() + ip.total_length();

@@ -59,6 +59,15 @@ void fill(Slice& slice, const Question& question, const Subject& subject, tcp::I
             copy_rows(slice, slice.neighbors, from, subject.neighbors.in_use(),
                       [&](uint32_t index) { return subject.neighbors.info(index, now); });
             break;
+        case Topic::rules: {
+            const Gate::Orders* const orders = subject.gate ? subject.gate->current() : nullptr;
+            slice.orders = orders ? orders->serial : 0;
+            const bool judges = orders && orders->rulebook;
+            copy_rows(slice, slice.hits, from,
+                      judges ? static_cast<uint32_t>(orders->rulebook->rules().size() + 1) : 0,
+                      [&](uint32_t index) { return std::optional{orders->hits[index]}; });
+            break;
+        }
     }
 }
 

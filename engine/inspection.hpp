@@ -22,6 +22,7 @@
 #include <span>
 
 #include "engine/egress.hpp"
+#include "engine/gate.hpp"
 #include "engine/neighbors.hpp"
 #include "engine/paths.hpp"
 #include "engine/waker.hpp"
@@ -30,7 +31,7 @@
 
 namespace pollux::engine {
 
-enum class Topic : uint8_t { counters, pools, half_open, connections, time_wait, neighbors };
+enum class Topic : uint8_t { counters, pools, half_open, connections, time_wait, neighbors, rules };
 
 /// Where a walk over one topic goes on.
 struct Question {
@@ -45,6 +46,7 @@ struct Subject {
     const Neighbors& neighbors;
     const Paths& paths;
     const Egress& egress;
+    const Gate::Post* gate = nullptr;
 };
 
 /// What is no pool of the stack's. (Packet pools may be looked at by anybody.)
@@ -68,6 +70,8 @@ struct Slice {
     std::array<tcp::ConnInfo, rows> connections{};
     std::array<tcp::TimeWaitInfo, rows> time_wait{};
     std::array<NeighborInfo, rows> neighbors{};
+    uint64_t orders = 0;  // the number of the rules that `hits` belong to; 0: of none
+    std::array<uint64_t, rows> hits{};
 };
 
 class Inspection {

@@ -24,11 +24,13 @@
 #include "engine/clock.hpp"
 #include "engine/control.hpp"
 #include "engine/drain.hpp"
+#include "engine/gate.hpp"
 #include "engine/idle.hpp"
 #include "engine/impaired_queue.hpp"
 #include "engine/inspection.hpp"
 #include "engine/machine.hpp"
 #include "engine/published.hpp"
+#include "engine/reload.hpp"
 #include "engine/worker.hpp"
 #include "tcp/counters.hpp"
 #include "tcp/stack.hpp"
@@ -81,6 +83,9 @@ struct Options {
     /// What works but should be known: "no huge pages ...", on the calling thread, during start-up; an address that
     /// another station has, on the housekeeper's thread.
     std::function<void(const std::string&)> on_notice;
+    /// Reads the settings again, or throws one sentence: for SIGHUP and `pollux-ctl reload` (reload.hpp), whose outcome
+    /// is a notice. Without it SIGHUP ends the process, as ever.
+    std::function<config::Settings()> reread;
 };
 
 template <class App>
@@ -89,16 +94,19 @@ public:
     using Factory = std::function<App(const WorkerContext&)>;
 
     Launcher(const config::Settings& settings, Factory make_app, Options<App> options)
-        : machine_(settings, options.on_notice, OpensConnections<App>),
+        : machine_(settings, options.on_notice, OpensConnections<App>, options.reread != nullptr),
           settings_(settings),
           make_app_(std::move(make_app)),
           options_(std::move(options)),
+          gate_(machine_.workers()),
+          reloader_(settings, gate_, options_.reread, [this] { wake_all(); }),
           published_(machine_.workers()),
           inspections_(machine_.workers()),
           told_missing_(machine_.workers()) {}
 
     void run() {
-        Housekeeper housekeeper{machine_.free_cpus(), options_.interval, [this](bool last) { housekeep(last); }};
+        Housekeeper housekeeper{machine_.free_cpus(), options_.interval, [this](bool last) { housekeep(last); },
+                                [this] { look_for_reload(); }};
         const auto control = start_control(settings_, control_view(), machine_.free_cpus(), options_.on_notice);
         machine_.on_each_lcore([this](uint32_t index) { work(index); });
         housekeeper.stop();
@@ -142,8 +150,10 @@ private:
 
     template <class Queue>
     void run_worker(uint32_t index, std::vector<Queue> queues, tcp::Stack& stack, App& app, tcp::Counters& counters) {
-        Worker<Queue, App> worker{std::move(queues),    machine_.interfaces(),          stack, app, counters,
-                                  machine_.pool(index), machine_.worker_settings(index)};
+        WorkerSettings settings = machine_.worker_settings(index);
+        settings.gate = &gate_.post_of(index);
+        Worker<Queue, App> worker{std::move(queues), machine_.interfaces(), stack,   app,
+                                  counters,          machine_.pool(index),  settings};
         loop(index, worker, stack, app, counters);
     }
 
@@ -165,7 +175,8 @@ private:
         };
         Inspection& inspection = inspections_[index];
         const Inspection::Attendance attendance{inspection};
-        const Subject subject{stack, counters, worker.neighbors(), worker.paths(), worker.egress()};
+        const Subject subject{stack, counters, worker.neighbors(), worker.paths(), worker.egress(),
+                              &gate_.post_of(index)};
         running_.fetch_add(1, std::memory_order_release);
         wait_for_all();
         while (true) {
@@ -213,7 +224,26 @@ private:
             view.workers.push_back({&inspections_[i], &machine_.waker(i), &machine_.pool(i)});
         }
         view.ports = [this] { return machine_.port_infos(); };
+        view.rules = [this] { return gate_.in_force(); };
+        view.reload = [this] { return reload(); };
         return view;
+    }
+
+    void wake_all() {
+        for (uint32_t i = 0; i < machine_.workers(); ++i) machine_.waker(i).wake();
+    }
+
+    // The housekeeper's, and the control thread's.
+    Reloader::Outcome reload() {
+        Reloader::Outcome outcome = reloader_.reload();
+        if (options_.on_notice) options_.on_notice("reload: " + outcome.sentence);
+        return outcome;
+    }
+    void look_for_reload() {
+        const uint32_t asked = Signals::reloads();
+        if (asked == reloads_seen_ || running_.load(std::memory_order_acquire) < machine_.workers()) return;
+        reloads_seen_ = asked;
+        reload();
     }
 
     void housekeep(bool last) {
@@ -282,6 +312,9 @@ private:
     const config::Settings& settings_;
     Factory make_app_;
     Options<App> options_;
+    Gate gate_;
+    Reloader reloader_;
+    uint32_t reloads_seen_ = 0;  // the housekeeper's
     std::vector<Published<Snapshot>> published_;
     std::atomic<uint32_t> running_{0}, drained_{0};
     std::vector<Inspection> inspections_;  // of each worker

@@ -54,32 +54,44 @@ std::vector<unsigned> lcores() {
 }  // namespace
 
 struct Signals::Saved {
-    struct sigaction term, interrupt;
+    struct sigaction term, interrupt, hangup;
+    bool with_reload;
 };
 
-Signals::Signals() : saved_(std::make_unique<Saved>()) {
-    requests_ = 0;
+Signals::Signals(bool with_reload) : saved_(std::make_unique<Saved>()) {
+    requests_ = reloads_ = 0;
+    saved_->with_reload = with_reload;
     struct sigaction action {};
     action.sa_handler = [](int) { request_end(); };
     sigaction(SIGTERM, &action, &saved_->term);
     sigaction(SIGINT, &action, &saved_->interrupt);
+    action.sa_handler = [](int) { reloads_.fetch_add(1, std::memory_order_relaxed); };
+    action.sa_flags = SA_RESTART;
+    if (with_reload) sigaction(SIGHUP, &action, &saved_->hangup);
 }
 
 Signals::~Signals() {
     sigaction(SIGTERM, &saved_->term, nullptr);
     sigaction(SIGINT, &saved_->interrupt, nullptr);
+    if (saved_->with_reload) sigaction(SIGHUP, &saved_->hangup, nullptr);
 }
 
 Housekeeper::Housekeeper(const cpu_set_t& cpus, std::chrono::milliseconds interval,
-                         std::function<void(bool last)> task) {
+                         std::function<void(bool last)> task, std::function<void()> look) {
     // What is not on time yet (workers that still allocate) is looked for again soon.
-    thread_ = std::thread{[this, cpus, interval, task = std::move(task)] {
+    thread_ = std::thread{[this, cpus, interval, task = std::move(task), look = std::move(look)] {
         pthread_setaffinity_np(pthread_self(), sizeof cpus, &cpus);  // not on the lcore that its maker is pinned to
         pthread_setname_np(pthread_self(), "housekeeper");
         std::unique_lock lock{mutex_};
-        while (!wake_.wait_for(lock, interval, [this] { return stopping_; })) {
+        constexpr std::chrono::milliseconds beat{100};
+        auto due = std::chrono::steady_clock::now() + interval;
+        while (!wake_.wait_for(lock, std::min(interval, beat), [this] { return stopping_; })) {
             lock.unlock();
-            task(false);
+            look();
+            if (std::chrono::steady_clock::now() >= due) {
+                task(false);
+                due += interval;
+            }
             lock.lock();
         }
         lock.unlock();
@@ -97,9 +109,10 @@ void Housekeeper::stop() {
 }
 
 Machine::Machine(const config::Settings& settings, const std::function<void(const std::string&)>& on_notice,
-                 bool opens)
+                 bool opens, bool rereads)
     : settings_(settings),
       free_cpus_(own_cpus()),
+      signals_(rereads),
       eal_(settings, pools_bytes(settings)),
       secrets_(make_secrets(settings.security.cookie_secret_file)),
       stack_settings_(settings.tcp) {

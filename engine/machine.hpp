@@ -32,10 +32,10 @@
 
 namespace pollux::engine {
 
-/// SIGTERM and SIGINT, counted from the object's making to its end.
+/// SIGTERM and SIGINT, counted from the object's making to its end; and SIGHUP if it is wanted.
 class Signals {
 public:
-    Signals();
+    explicit Signals(bool with_reload);
     ~Signals();
     Signals(const Signals&) = delete;
     Signals& operator=(const Signals&) = delete;
@@ -43,17 +43,21 @@ public:
     static uint32_t requests() { return requests_.load(std::memory_order_relaxed); }
     /// As if a signal had come.
     static void request_end() { requests_.fetch_add(1, std::memory_order_relaxed); }
+    /// SIGHUPs so far.
+    static uint32_t reloads() { return reloads_.load(std::memory_order_relaxed); }
 
 private:
-    static inline std::atomic<uint32_t> requests_{0};
+    static inline std::atomic<uint32_t> requests_{0}, reloads_{0};
     struct Saved;
     std::unique_ptr<Saved> saved_;
 };
 
-/// Calls back once an interval on a thread of its own, and a last time when it is stopped.
+/// Calls back once an interval on a thread of its own, and a last time when it is stopped; and `look` ten times a
+/// second.
 class Housekeeper {
 public:
-    Housekeeper(const cpu_set_t& cpus, std::chrono::milliseconds interval, std::function<void(bool last)> task);
+    Housekeeper(const cpu_set_t& cpus, std::chrono::milliseconds interval, std::function<void(bool last)> task,
+                std::function<void()> look);
     ~Housekeeper() { stop(); }
     Housekeeper(const Housekeeper&) = delete;
     Housekeeper& operator=(const Housekeeper&) = delete;
@@ -68,9 +72,10 @@ private:
 
 class Machine {
 public:
-    /// Throws one sentence. `settings` must outlive the machine. `opens`: the application opens connections.
-    Machine(const config::Settings& settings, const std::function<void(const std::string&)>& on_notice,
-            bool opens = false);
+    /// Throws one sentence. `settings` must outlive the machine. `opens`: the application opens connections. `rereads`:
+    /// SIGHUP is counted, and ends nothing.
+    Machine(const config::Settings& settings, const std::function<void(const std::string&)>& on_notice, bool opens,
+            bool rereads);
 
     uint32_t workers() const { return static_cast<uint32_t>(pools_.size()); }
     const Clock& clock() const { return clock_; }

@@ -23,6 +23,7 @@
 #include "engine/dpdk.hpp"
 #include "engine/egress.hpp"
 #include "engine/exchange.hpp"
+#include "engine/gate.hpp"
 #include "engine/ingress.hpp"
 #include "engine/interface.hpp"
 #include "engine/local_addresses.hpp"
@@ -60,7 +61,8 @@ struct WorkerSettings {
     IcmpPolicy icmp{};
     bool announces = true;  // this worker's probes and announcements of our addresses speak for the machine
     uint64_t seed = 1;
-    Crossing crossing{};  // to the other workers
+    Crossing crossing{};          // to the other workers
+    Gate::Post* gate = nullptr;  // where new rules come from; null: there are none, ever
 };
 
 template <PacketQueue Queue, Application App>
@@ -78,6 +80,7 @@ public:
           neighbors_(settings.neighbors),
           addresses_(interfaces),
           side_(settings.crossing.side),
+          gate_(settings.gate),
           egress_(interfaces, paths_, neighbors_, addresses_, counters, pool, transmit_batch),
           ingress_(paths_, neighbors_, addresses_, egress_, counters, settings.icmp, settings.crossing,
                    2 * receive_burst * static_cast<uint32_t>(interfaces.size())),
@@ -94,6 +97,7 @@ public:
         if constexpr (queue_has_time) {
             for (Queue& queue : queues_) queue.set_time(now);
         }
+        if (has_new_orders()) [[unlikely]] take_orders();
         out_.reset(egress_.reserve());
         if (announcements_ != 0 && now >= announce_at_) announce(now);
         advance_addresses(now);
@@ -129,8 +133,8 @@ public:
         }
         return due;
     }
-    /// Whether other workers have handed something over that the next turn will find.
-    bool has_pending() const { return side_ && side_->waiting(); }
+    /// Whether other threads have left something that the next turn will find.
+    bool has_pending() const { return (side_ && side_->waiting()) || has_new_orders(); }
 
     /// DESIGN section 6, draining: no new connection, and the application lets go of what it has.
     void begin_drain(tcp::Instant now) {
@@ -176,6 +180,12 @@ private:
 
     static void earlier(std::optional<tcp::Instant>& due, std::optional<tcp::Instant> other) {
         if (other && (!due || *other < *due)) due = other;
+    }
+
+    bool has_new_orders() const { return gate_ && gate_->has_news(); }
+    void take_orders() {
+        Gate::Orders* const orders = gate_->take();
+        ingress_.judge_by(orders->rulebook.get(), orders->hits.data());
     }
 
     // One burst of each queue and what other workers have handed over, read by ingress; what is left of it to
@@ -227,6 +237,7 @@ private:
     Neighbors neighbors_;
     LocalAddresses addresses_;
     Exchange::Side* side_;
+    Gate::Post* gate_;
     Egress egress_;
     Ingress ingress_;
     Opener opener_;

@@ -67,6 +67,7 @@ constexpr std::array<VerdictInfo, verdict_count> verdict_list{{
     {Verdict::not_our_frame, Tone::foreign, "not_our_frame", "Ethernet frame for somebody else"},
     {Verdict::unknown_ethertype, Tone::foreign, "unknown_ethertype", "neither IPv4, IPv6 nor ARP"},
     {Verdict::unknown_protocol, Tone::foreign, "unknown_protocol", "neither TCP nor ICMP"},
+    {Verdict::filtered, Tone::ours, "filtered", "denied by a rule of [[filter]]; dropped"},
     {Verdict::half_open_full, Tone::ours, "half_open_full", "SYN dropped: all half-open records in use"},
     {Verdict::table_full, Tone::ours, "table_full", "dropped: connection table full"},
     {Verdict::no_buffer, Tone::ours, "no_buffer", "data dropped: no chunk to keep it in"},

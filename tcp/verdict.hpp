@@ -72,7 +72,8 @@ enum class Verdict : uint8_t {
     not_our_frame,
     unknown_ethertype,
     unknown_protocol,
-    // Our own limits.
+    // Our own rules and limits.
+    filtered,           // a rule of [[filter]] denies it
     half_open_full,     // no half-open record left
     table_full,         // no connection record or table place left
     no_buffer,          // no chunk to keep the data in

@@ -212,6 +212,23 @@ std::string neighbors_text(std::span<const Json> rows) {
     return table.text();
 }
 
+std::string rules_text(std::span<const Json> rows) {
+    if (rows.empty()) return "no rules: every packet is allowed\n";
+    Table table{{right, right, left, left, left, left, left}};
+    table.add({"Rule", "Hits", "Action", "Source", "Ports", "Destination", "Where"});
+    for (const Json& row : rows) {
+        table.add({cell(row, "rule"), cell(row, "hits"), cell(row, "action"), cell(row, "source"), cell(row, "ports"),
+                   cell(row, "destination"), has(row, "rule") ? cell(row, "where") : "what no rule fits"});
+    }
+    return table.text();
+}
+
+std::string sentences_text(std::span<const Json> rows) {
+    std::string text;
+    for (const Json& row : rows) text += cell(row, "sentence") + "\n";
+    return text;
+}
+
 std::string pools_text(std::span<const Json> rows) {
     Table table{{right, left, right, right, right}};
     table.add({"Worker", "Pool", "Used", "Capacity", "Used %"});

@@ -20,6 +20,9 @@ std::string connection_text(const Json& row);
 std::string states_text(std::span<const Json> rows);
 std::string ports_text(std::span<const Json> rows);
 std::string neighbors_text(std::span<const Json> rows);
+std::string rules_text(std::span<const Json> rows);
+/// The sentence of each row, a line each.
+std::string sentences_text(std::span<const Json> rows);
 std::string pools_text(std::span<const Json> rows);
 
 /// "950us", "12.3ms", "4.2s", "10min": a time to three digits or so.

@@ -55,6 +55,8 @@ void print_all(const CommandLine& line, const std::vector<Json>& rows) {
     if (line.command == "ports") print(ctl::ports_text(rows));
     if (line.command == "neigh") print(ctl::neighbors_text(rows));
     if (line.command == "pools") print(ctl::pools_text(rows));
+    if (line.command == "filter") print(ctl::rules_text(rows));
+    if (line.command == "reload") print(ctl::sentences_text(rows));
 }
 
 int run(const CommandLine& line) {
@@ -130,6 +132,8 @@ void describe(CLI::App& app, CommandLine& line) {
     command("ports", "devices, addresses, offloads, packets");
     command("neigh", "whom the workers know on their links");
     command("pools", "what was sized at start, and how much of it is used");
+    command("filter", "the rules of [[filter]] in their order, and how many packets each has decided");
+    command("reload", "read the rules of [[filter]] again, as SIGHUP does");
 }
 
 }  // namespace

@@ -43,13 +43,20 @@ void say_where(const config::Settings& settings) {
     std::fflush(stdout);
 }
 
-void serve(const config::Settings& settings, const std::vector<http::Route>& routes, bool status) {
+config::Settings settings_of(const CommandLine& command) {
+    config::Settings settings = config::load_file(command.settings_file);
+    settings.eal.args.insert(settings.eal.args.end(), command.eal_args.begin(), command.eal_args.end());
+    return settings;
+}
+
+void serve(const config::Settings& settings, const std::vector<http::Route>& routes, const CommandLine& command) {
     engine::Options<httpd::HttpServer> options;
+    options.reread = [&command] { return settings_of(command); };
     options.on_notice = [](const std::string& notice) { complain(notice, success); };
     options.on_started = [&] { say_where(settings); };
     httpd::StatusLine line;
     engine::Status<httpd::HttpServer> last;
-    if (status) {
+    if (command.status) {
         options.on_status = [&](const engine::Status<httpd::HttpServer>& now) {
             std::printf("%s\n", line.next(now.seconds, now.draining, now.pools, now.counters, now.report).c_str());
             std::fflush(stdout);
@@ -60,7 +67,7 @@ void serve(const config::Settings& settings, const std::vector<http::Route>& rou
         return httpd::HttpServer{context.stack, routes, httpd::server_settings_of(settings, context.wall_at_zero_us)};
     };
     engine::run<httpd::HttpServer>(settings, make_server, std::move(options));
-    if (!status) return;
+    if (!command.status) return;
     std::fputs(httpd::StatusLine::summary(last.counters).c_str(), stdout);
     std::fputs(httpd::StatusLine::summary(last.pools, last.packets).c_str(), stdout);
 }
@@ -69,8 +76,7 @@ int run(const CommandLine& command) {
     config::Settings settings;
     std::vector<http::Route> routes;
     try {
-        settings = config::load_file(command.settings_file);
-        settings.eal.args.insert(settings.eal.args.end(), command.eal_args.begin(), command.eal_args.end());
+        settings = settings_of(command);
         routes = httpd::routes_of(settings);
         httpd::reserve_pins(settings, routes);
     } catch (const std::exception& error) {
@@ -81,7 +87,7 @@ int run(const CommandLine& command) {
         return success;
     }
     try {
-        serve(settings, routes, command.status);
+        serve(settings, routes, command);
     } catch (const std::exception& error) {
         return complain(error.what(), failure);
     }
@@ -96,7 +102,8 @@ int main(int argc, char** argv) {
     app.name("pollux-httpd");
     app.footer(
         "What follows -- goes to DPDK's EAL untouched.\n"
-        "SIGTERM or SIGINT: answers what is in hand and ends; a second one ends at once.");
+        "SIGTERM or SIGINT: answers what is in hand and ends; a second one ends at once.\n"
+        "SIGHUP: reads the rules of [[filter]] again.");
     app.add_option("-c,--config", command.settings_file, "the settings, a TOML file")->required()->type_name("FILE");
     app.add_flag("-t,--test", command.test, "check the settings, print all that are in effect, and exit");
     app.add_flag("--status", command.status, "print one line a second, and every counter at the end");

@@ -126,8 +126,9 @@ protected:
             ready.store(true);
             while (!end_.load()) {
                 if (answers) {
+                    if (gate_.post_of(0).has_news()) gate_.post_of(0).take()->hits[1] = 5;
                     inspection_.serve({rig.stack(), rig.stack().counters(), rig.worker().neighbors(),
-                                       rig.worker().paths(), rig.worker().egress()},
+                                       rig.worker().paths(), rig.worker().egress(), &gate_.post_of(0)},
                                       rig.now());
                 }
                 std::this_thread::yield();
@@ -146,6 +147,8 @@ protected:
             port.received_packets = 17;
             return std::vector{port};
         };
+        view.rules = [this] { return gate_.in_force(); };
+        view.reload = [this] { return reloaded_; };
         view.patience = std::chrono::milliseconds{worker_.joinable() ? 5'000 : 50};
         server_.emplace(path_, std::move(view), own_cpus());
     }
@@ -158,6 +161,8 @@ protected:
     Folder folder_;
     const std::string path_ = folder_ / "a.sock";
     Inspection inspection_;
+    engine::Gate gate_{1};
+    engine::Reloader::Outcome reloaded_;
     Waker waker_;
     std::atomic<bool> end_{false};
     std::thread worker_;
@@ -230,6 +235,47 @@ TEST_F(Control, PoolsAndPortsAndNeighboursAreTold) {
     EXPECT_EQ(ports[0].at("mac"), our_mac.to_string());
     EXPECT_EQ(ports[0].at("received_packets"), 17);
     EXPECT_EQ(asker.ask({{"command", "neigh"}}).back().at("end"), "neigh");
+}
+
+TEST_F(Control, RulesAreToldWithTheirHitsAndWithWhatNoneFits) {
+    start();
+    Asker asker{path_};
+    EXPECT_EQ(asker.ask({{"command", "filter"}}).size(), 1u) << "no rules";
+    std::vector<config::Filter> rules(40);  // more than a slice
+    for (config::Filter& rule : rules) rule.action = config::FilterAction::deny;
+    rules[1].from = config::Prefix{tcp::IpAddress::from_v4(0x0a00'0000), 8};
+    rules[1].ports = config::PortRange{8'000, 8'099};
+    rules[1].source = {"a.toml", 12};
+    const uint64_t serial = gate_.post(std::make_shared<const engine::Rulebook>(rules));
+    while (!gate_.all_have(serial)) std::this_thread::yield();
+    const auto rows = asker.ask({{"command", "filter"}});
+    ASSERT_EQ(rows.size(), 42u);
+    EXPECT_EQ(rows[1], Json({{"row", "rule"},
+                             {"rule", 2},
+                             {"action", "deny"},
+                             {"source", "10.0.0.0/8"},
+                             {"ports", "8000-8099"},
+                             {"destination", nullptr},
+                             {"where", "a.toml:12"},
+                             {"hits", 5},
+                             {"workers", {5}}}));
+    EXPECT_EQ(rows[2].at("hits"), 0);
+    EXPECT_EQ(rows[40].at("rule"), nullptr);
+    EXPECT_EQ(rows[40].at("action"), "allow");
+}
+
+TEST_F(Control, AReloadIsAnsweredWithItsSentence) {
+    start();
+    Asker asker{path_};
+    reloaded_ = {true, "7 rules of [[filter]] in force"};
+    const auto done = asker.ask({{"command", "reload"}});
+    ASSERT_EQ(done.size(), 2u);
+    EXPECT_EQ(done[0], Json({{"row", "reload"}, {"sentence", "7 rules of [[filter]] in force"}}));
+    reloaded_ = {false, "a.toml:7: found this; the rules stay as they were"};
+    const auto failed = asker.ask({{"command", "reload"}});
+    ASSERT_EQ(failed.size(), 1u);
+    EXPECT_EQ(failed[0].at("kind"), "failed");
+    EXPECT_EQ(failed[0].at("error"), reloaded_.sentence);
 }
 
 TEST_F(Control, WhatIsWrongIsOneSentenceAndTheConnectionGoesOn) {

@@ -86,6 +86,7 @@ public:
             wakers.push_back(wakers_.back().get());
         }
         exchange_ = std::make_unique<engine::Exchange>(wakers);
+        gate_ = std::make_unique<engine::Gate>(workers);
         for (uint32_t i = 0; i < workers; ++i) members_.push_back(std::make_unique<Member>(*this, i));
     }
     ~Crew() {
@@ -115,6 +116,7 @@ public:
             engine::WorkerSettings settings;
             settings.announces = false;
             settings.crossing = {&crew.exchange_->side(index), crew.owners_};
+            settings.gate = &crew.gate_->post_of(index);
             return settings;
         }
         static tcp::StackSettings small_stack_for_crew() {
@@ -133,6 +135,10 @@ public:
     uint32_t workers() const { return static_cast<uint32_t>(members_.size()); }
     Member& operator[](uint32_t worker) { return *members_[worker]; }
     const engine::Port& port() const { return *port_; }
+    engine::Gate& gate() { return *gate_; }
+    void wake_all() {
+        for (const auto& waker : wakers_) waker->wake();
+    }
     uint32_t owner_of(const CrewClient& client) const { return owner_of(client.server_flow()); }
     uint32_t owner_of(const tcp::FourTuple& flow) const { return owners_[0].owner_of(flow, 0); }
     tcp::Instant now() const { return now_; }
@@ -174,7 +180,7 @@ public:
     }
     void stop() {
         stopping_ = true;
-        for (const auto& waker : wakers_) waker->wake();
+        wake_all();
         for (std::thread& thread : threads_) thread.join();
         threads_.clear();
     }
@@ -240,6 +246,7 @@ private:
     std::vector<engine::Ownership> owners_;
     std::vector<std::unique_ptr<engine::Waker>> wakers_;
     std::unique_ptr<engine::Exchange> exchange_;
+    std::unique_ptr<engine::Gate> gate_;  // nothing is posted unless the test does
     std::vector<std::unique_ptr<Member>> members_;
     std::vector<std::thread> threads_;
     std::atomic<bool> stopping_{false};

@@ -49,11 +49,11 @@ def main():
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, 8192) if most > 0 else 8192, most))
 
-    import ctl_test, device_test, drain_test, http_test, impairment_test, program_test, sleep_test  # noqa: E401
+    import ctl_test, device_test, drain_test, filter_test, http_test, impairment_test, program_test, sleep_test  # noqa: E401
     import duplicate_test, ecn_test, goodput_test, link_test, opening_test, traffic_test, workers_test  # noqa: E401
 
     idle, rest = [], unittest.TestSuite()
-    for module in (traffic_test, http_test, opening_test, ecn_test, drain_test, workers_test, ctl_test, device_test,
+    for module in (traffic_test, http_test, opening_test, ecn_test, drain_test, filter_test, workers_test, ctl_test, device_test,
                    impairment_test, duplicate_test, sleep_test, link_test, goodput_test, program_test):
         over_both_families(module)
         for group in unittest.defaultTestLoader.loadTestsFromModule(module):

@@ -23,7 +23,7 @@ MAY_INCLUDE = {
     "tcp": (),
     "apps/http": (),
     "config": ("tcp",),
-    "engine": ("tcp", "config/settings.hpp", "config/secret_file.hpp"),
+    "engine": ("tcp", "config/settings.hpp", "config/secret_file.hpp", "config/changes.hpp"),
     "apps/ctl": ("tcp",),  # the tool knows an engine by its socket alone
     "apps": ("tcp", "apps", "config", "engine"),
 }

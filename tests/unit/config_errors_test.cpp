@@ -112,7 +112,7 @@ TEST(ConfigErrors, UnknownTableGetsASuggestion) {
     EXPECT_EQ(sentence(minimal + "[https]\n"), R"(a.toml:6: found the unknown key "https", expected "http")");
     EXPECT_EQ(
         sentence(minimal + "[metrics]\n"),
-        R"(a.toml:6: found the unknown key "metrics", expected "eal", "engine", "port", "listen", "tcp", "security", "http", "route" or "test")");
+        R"(a.toml:6: found the unknown key "metrics", expected "eal", "engine", "port", "listen", "filter", "tcp", "security", "http", "route" or "test")");
 }
 
 TEST(ConfigErrors, WrongTypeSaysWhatWasFound) {
@@ -326,6 +326,44 @@ TEST(ConfigErrors, HeaderInjectionByContentTypeIsRefused) {
 TEST(ConfigErrors, TimeoutsThatContradictEachOtherAreRefused) {
     EXPECT_EQ(sentence(minimal + "[tcp]\ninitial_rto = \"30s\"\nmax_rto = \"20s\"\n"),
               R"(a.toml:6: found tcp.initial_rto = "30s", expected at most tcp.max_rto = "20s")");
+}
+
+TEST(ConfigErrors, AFilterHasAnActionAndNetworksOfOneFamily) {
+    const auto with = [](const std::string& keys) { return sentence(minimal + "[[filter]]\n" + keys); };
+    EXPECT_EQ(with("action = \"deny\"\n"), "");
+    EXPECT_EQ(with("source = \"192.0.2.0/24\"\n"),
+              R"(a.toml:6: found a [[filter]] without action, expected one of "allow", "deny")");
+    EXPECT_EQ(with("action = \"drop\"\n"),
+              R"(a.toml:7: found the string "drop" for filter.action, expected one of "allow", "deny")");
+    EXPECT_EQ(
+        with("action = \"deny\"\nsource = \"192.0.2.0/24\"\ndestination = \"2001:db8::1\"\n"),
+        R"(a.toml:6: found the source "192.0.2.0/24" with the destination "2001:db8::1/128" in one [[filter]], expected two of the same family)");
+    EXPECT_EQ(
+        with("action = \"deny\"\nport = 80\n"),
+        R"(a.toml:8: found the unknown key "port" in [[filter]], expected "ports")");
+    for (const char* good : {"192.0.2.0/24", "192.0.2.1", "0.0.0.0/0", "::/0", "2001:db8::/32", "2001:db8::1"})
+        EXPECT_EQ(with("action = \"deny\"\nsource = " + in_quotes(good) + "\n"), "") << good;
+    for (const char* bad : {"192.0.2.1/24", "192.0.2.0/33", "192.0.2/24", "2001:db8::1/64", "::/129", "any", "",
+                            "::ffff:192.0.2.0/120", "192.0.2.0/"})
+        EXPECT_EQ(with("action = \"deny\"\nsource = " + in_quotes(bad) + "\n"),
+                  "a.toml:8: found the string " + in_quotes(bad) +
+                      R"( for filter.source, expected a network such as "192.0.2.0/24" or "2001:db8::/32", with )"
+                      "nothing set behind its prefix, or an address");
+    for (const char* good : {"80", "8000-8099", "1-65535"})
+        EXPECT_EQ(with("action = \"deny\"\nports = " + in_quotes(good) + "\n"), "") << good;
+    for (const char* bad : {"0", "65536", "80-", "-80", "81-80", "80,81", "http", ""})
+        EXPECT_EQ(with("action = \"deny\"\nports = " + in_quotes(bad) + "\n"),
+                  "a.toml:8: found the string " + in_quotes(bad) +
+                      R"( for filter.ports, expected a port or a range of ports from 1 to 65535, such as "80" or )"
+                      R"("8000-8099")");
+}
+
+TEST(ConfigErrors, ThereAreAtMost4096Filters) {
+    std::string many = minimal;
+    for (size_t i = 0; i < most_filters; ++i) many += "[[filter]]\naction = \"deny\"\n";
+    EXPECT_EQ(sentence(many), "");
+    EXPECT_EQ(sentence(many + "[[filter]]\naction = \"deny\"\n"),
+              "a.toml:8198: found 4097 tables [[filter]], expected at most 4096");
 }
 
 TEST(ConfigErrors, LocalPortsAreARangeOutsideTheWellKnownOnes) {

@@ -8,6 +8,8 @@
 #include <fstream>
 #include <sstream>
 
+#include "config/changes.hpp"
+
 namespace pollux::config {
 namespace {
 
@@ -83,6 +85,17 @@ congestion = "new_reno"
 
 [[listen]]
 port = 80
+
+[[filter]]
+action = "allow"
+source = "198.51.100.7"
+ports = "8080"
+destination = "192.0.2.0/25"
+
+[[filter]]
+action = "deny"
+source = "2001:db8:9::/48"
+ports = "1-1023"
 
 [tcp]
 max_mss_bytes = 1200
@@ -192,6 +205,15 @@ TEST(ConfigLoad, EveryKeyReachesItsMember) {
     EXPECT_EQ(s.listens[0].port, 8080);
     EXPECT_EQ(s.listens[0].congestion, tcp::CongestionControl::new_reno);
     EXPECT_EQ(s.listens[1].congestion, std::nullopt);
+    ASSERT_EQ(s.filters.size(), 2u);
+    EXPECT_EQ(s.filters[0].action, FilterAction::allow);
+    EXPECT_EQ(s.filters[0].from->to_string(), "198.51.100.7/32");
+    EXPECT_EQ(s.filters[0].ports, (PortRange{8'080, 8'080}));
+    EXPECT_EQ(s.filters[0].to->to_string(), "192.0.2.0/25");
+    EXPECT_EQ(s.filters[1].action, FilterAction::deny);
+    EXPECT_EQ(s.filters[1].from->to_string(), "2001:db8:9::/48");
+    EXPECT_EQ(s.filters[1].ports, (PortRange{1, 1'023}));
+    EXPECT_EQ(s.filters[1].to, std::nullopt);
     EXPECT_EQ(s.tcp.max_mss, 1200);
     EXPECT_FALSE(s.tcp.window_scaling);
     EXPECT_FALSE(s.tcp.sack);
@@ -294,6 +316,25 @@ reorder_by = "5ms"
         << "nothing to say, so nothing said";
 }
 
+TEST(ConfigLoad, WhatARunningEngineDoesNotTakeUpIsNamedByKeyOrTable) {
+    const Settings before = load_text(everything, "a.toml");
+    Settings now = before;
+    EXPECT_EQ(changes_for_a_restart(before, now), "");
+    now.filters.clear();
+    EXPECT_EQ(changes_for_a_restart(before, now), "") << "rules are taken up";
+    now.eal.cores = {7};
+    now.engine.idle = Idle::adaptive;
+    now.ports[1].mtu_bytes = 1'400;
+    now.tcp.user_timeout = 1min;
+    now.tcp.capacity.chunks = 15;
+    now.security.syn_cookies = tcp::SynCookieMode::never;
+    now.routes.pop_back();
+    now.test.enabled = true;
+    EXPECT_EQ(changes_for_a_restart(before, now),
+              "eal.cores, engine.idle, [[port]], tcp.user_timeout, tcp.capacity.chunks, security.syn_cookies, "
+              "[[route]], [test]");
+}
+
 TEST(ConfigLoad, ExampleFilesLoadAndPrintBack) {
     size_t examples = 0;
     for (const auto& entry : std::filesystem::directory_iterator(example(""))) {
@@ -320,7 +361,8 @@ TEST(ConfigLoad, CommentedDefaultsOfTheNicExampleAreTheDefaults) {
     for (std::string line; std::getline(in, line);) {
         const bool commented_key = line.starts_with("# ") && line.find(" = ") < 32;
         const bool other =
-            line.starts_with("# file = ") || line.starts_with("# mac = ") || line.starts_with("# address = ");
+            line.starts_with("# file = ") || line.starts_with("# mac = ") || line.starts_with("# address = ") ||
+            line.starts_with("# ports = ") || line.starts_with("# destination = ");
         shown << (commented_key && !other ? line.substr(2) : line) << "\n";
     }
     const Settings s = load_file(example("nic.toml"));

@@ -192,5 +192,19 @@ TEST(CtlFormat, TimesHaveTheUnitThatFits) {
     EXPECT_EQ(ctl::time_text(1'200'000'000), "20min");
 }
 
+TEST(CtlFormat, RulesStandInTheirOrderAndBehindThemWhatNoneFits) {
+    EXPECT_EQ(ctl::rules_text({}), "no rules: every packet is allowed\n");
+    const std::vector<Json> rows{
+        Json::parse(R"({"rule":1,"action":"deny","source":"10.0.0.0/8","ports":"80","destination":null,
+                        "where":"a.toml:9","hits":1200,"workers":[1200]})"),
+        Json::parse(R"({"rule":null,"action":"allow","source":null,"ports":null,"destination":null,"where":null,
+                        "hits":7,"workers":[7]})")};
+    EXPECT_EQ(ctl::rules_text(rows),
+              "Rule  Hits  Action  Source      Ports  Destination  Where\n"
+              "   1  1200  deny    10.0.0.0/8  80     -            a.toml:9\n"
+              "   -     7  allow   -           -      -            what no rule fits\n");
+    EXPECT_EQ(ctl::sentences_text(std::vector{Json::parse(R"({"sentence":"2 rules"})")}), "2 rules\n");
+}
+
 }  // namespace
 }  // namespace pollux::testing
