@@ -63,7 +63,9 @@ inline size_t write_echo_reply(std::span<std::byte> out, const IcmpMessage& requ
     if (out.data() != bytes.data()) std::memcpy(out.data(), bytes.data(), bytes.size());
     const uint16_t old_word = load_be16(out.data());
     store_be16(out.data(), 0);
-    store_be16(out.data() + 2, updated_checksum(load_be16(out.data() + 2), old_word, 0));
+    const uint16_t checksum = updated_checksum(load_be16(out.data() + 2), old_word, 0);
+    // Of a message that is all zeros now, 0 would be wrong: 0xffff is always as good (RFC 1624 section 3).
+    store_be16(out.data() + 2, checksum == 0 ? 0xffff : checksum);
     return bytes.size();
 }
 

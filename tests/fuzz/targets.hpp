@@ -12,5 +12,6 @@ void scoreboard(Bytes bytes);
 void cookies(Bytes bytes);
 void http_request(Bytes bytes);
 void settings(Bytes bytes);
+void ingress(Bytes bytes);  // with DPDK
 
 }  // namespace pollux::fuzz

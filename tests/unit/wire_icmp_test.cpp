@@ -68,6 +68,14 @@ std::optional<IcmpError> read(std::span<const std::byte> bytes) {
     return message ? parse_icmp_error(*message) : std::nullopt;
 }
 
+TEST(Icmp, AnEchoOfNothingButZerosIsGood) {
+    std::vector<std::byte> message(8 + 56);
+    message[0] = std::byte{8};
+    fill_checksum(message);
+    ASSERT_EQ(write_echo_reply(message, *IcmpMessage::parse(message)), message.size());
+    EXPECT_TRUE(IcmpMessage::parse(message)->checksum_ok());
+}
+
 TEST(Icmp, EchoReplyReturnsTheSameBytes) {
     for (const size_t data : {0u, 1u, 56u, 1473u}) {
         const auto request = echo_request(data);
