@@ -373,7 +373,7 @@ int main(int argc, char** argv) {
     }
     try {
         const config::Settings settings = settings_of(command);
-        const engine::Machine machine{settings, {}, true};
+        const engine::Machine machine{settings, {}, true, false};
         return Run{command, machine}();
     } catch (const std::exception& error) {
         return complain(error.what(), 1);
