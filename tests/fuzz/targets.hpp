@@ -10,7 +10,9 @@ void packet(Bytes bytes);
 void receive_store(Bytes bytes);
 void scoreboard(Bytes bytes);
 void cookies(Bytes bytes);
+void state_machine(Bytes bytes);
 void http_request(Bytes bytes);
+void http_connection(Bytes bytes);
 void settings(Bytes bytes);
 void ingress(Bytes bytes);  // with DPDK
 
