@@ -40,7 +40,8 @@ Segment Caller::usual(Instant now) const {
 // A SYN, or the answer to one; with the options that the bytes ask for.
 void Caller::asks(Input& in, Segment& s, Known known) {
     static constexpr uint16_t sizes[] = {1'460, 536, 0, 1, 65'535};
-    static constexpr SeqNum numbers[] = {SeqNum{0xffff'fff0}, SeqNum{1'000}, SeqNum{0x7fff'ffff}, SeqNum{0xffff'0000}};
+    static constexpr SeqNum numbers[] = {SeqNum{0xffff'fff0}, SeqNum{1'000}, SeqNum{0x7fff'ffff},
+                                         SeqNum{0xffff'0000}};
     const uint8_t how = in.byte(), options = in.byte();
     const bool answers = heard_syn_ && !heard_.has(Flags::ack);
     const bool again = said_syn_ && (how & 3) != 3;
@@ -183,7 +184,8 @@ Segment Caller::says(Input& in, Instant now, Payloads& payloads, Known known) {
             s.seq += 1 + in.two() % 6'000;
             break;
     }
-    const bool bare = speech == Speech::asks ? (what & 64) == 0 : speech == Speech::resets || speech == Speech::silent;
+    const bool bare =
+        speech == Speech::asks ? (what & 64) == 0 : speech == Speech::resets || speech == Speech::silent;
     if (!bare) carries(in, s, payloads);
     remembers(s);
     // A SYN's window counts as it stands.

@@ -1,6 +1,6 @@
 // Caller: the other end of one tuple, in the hands of a fuzzer. It follows what passes on the wire, so it knows what
-// would be right to say, and the bytes choose between that, what is nearly right and what is wrong. It loses nothing that
-// it hears, but acknowledges and reports as much of it as the bytes say.
+// would be right to say, and the bytes choose between that, what is nearly right and what is wrong. It loses nothing
+// that it hears, but acknowledges and reports as much of it as the bytes say.
 //
 // What it demands is true whatever it has said itself; after a second SYN with other numbers it only listens, because
 // it cannot know which of the two counts, until the stack has forgotten both.
@@ -23,8 +23,8 @@ namespace pollux::fuzz {
 /// Payloads live until the turn has ended, and no longer.
 using Payloads = std::deque<std::vector<std::byte>>;
 
-/// What the stack knows of a tuple: something, nothing, or perhaps something: a cookie may bring it back, or end it what
-/// stands before in the same burst.
+/// What the stack knows of a tuple: something, nothing, or perhaps something: a cookie may bring it back, or end it
+/// what stands before in the same burst.
 enum class Known : uint8_t { something, perhaps, nothing };
 
 class Caller {

@@ -72,14 +72,16 @@ void judges(Input& in) {
                 break;
             }
             case 1: wall_us += in.four() % (2 * period); break;
-            case 2: wall_us -= std::min<uint64_t>(wall_us, in.four() % (2 * period)); break;  // another machine's clock
+            case 2:
+                wall_us -= std::min<uint64_t>(wall_us, in.four() % (2 * period));
+                break;  // another machine's clock
             case 3: flow = read_flow(in); break;
             case 4: peer_isn = SeqNum{in.four()}; break;
             case 5: {
                 // A guess near what was made here once, for whichever flow and time, or anywhere.
                 const bool near = in.flag() && !made.empty();
-                const SeqNum guess = near ? made[in.below(static_cast<uint32_t>(made.size()))] + (in.byte() - 8u)
-                                          : SeqNum{in.four()};
+                const SeqNum guess =
+                    near ? made[in.below(static_cast<uint32_t>(made.size()))] + (in.byte() - 8u) : SeqNum{in.four()};
                 const auto judged = cookies.judge(flow, peer_isn, guess, wall_us);
                 const Right right = all_right(secret, length, flow, peer_isn, wall_us);
                 const auto known = right.good.find(guess.raw());
@@ -87,8 +89,9 @@ void judges(Input& in) {
                        "good is what was made in this period or the one before, and nothing else");
                 demand(judged.judgement != Judgement::good || judged.mss == known->second || right.good.size() < 16,
                        "a cookie brings back the size that it was made of");
-                demand(judged.judgement != Judgement::stale || right.stale.contains(guess.raw()) || wall_us < 2 * period,
-                       "stale is what was good before");
+                demand(
+                    judged.judgement != Judgement::stale || right.stale.contains(guess.raw()) || wall_us < 2 * period,
+                    "stale is what was good before");
                 break;
             }
         }

@@ -1,5 +1,5 @@
-// The server's side of a connection: requests that come whole, one byte at a time or in any pieces, to a sink that takes
-// all answers, one at a time or heads as copies, draw the same answers; and every buffer comes back.
+// The server's side of a connection: requests that come whole, one byte at a time or in any pieces, to a sink that
+// takes all answers, one at a time or heads as copies, draw the same answers; and every buffer comes back.
 #include <memory>
 #include <string>
 
@@ -13,14 +13,15 @@ using namespace http;
 using tests::Dialogue;
 
 struct Manner {
-    uint32_t piece = ~0u;  // bytes at a time; 0: drawn from the seed
+    uint32_t piece = ~0u;     // bytes at a time; 0: drawn from the seed
     bool one_by_one = false;  // answers
     bool pins = false;        // what was sent stays referenced, so that heads are copied
     bool heads_first = false;
 };
 
 // The answers to the whole of `bytes`, the deadline that comes after them, or the peer's end.
-std::string answers(std::string_view bytes, const ServerLimits& limits, const Manner& how, uint32_t seed, bool waits) {
+std::string answers(std::string_view bytes, const ServerLimits& limits, const Manner& how, uint32_t seed,
+                    bool waits) {
     Dialogue d{limits};
     d.sink.pin_what_is_sent = how.pins;
     d.sink.take_copied_heads_only = how.heads_first;

@@ -64,10 +64,12 @@ bool same(const Verdict& a, const Verdict& b) {
 // The scans look at 16 or 64 characters at a time; what they find is what looking at one after the other finds.
 void demand_scans(std::string_view bytes) {
     const auto run = [&](bool (*belongs)(unsigned char)) {
-        const auto end = std::ranges::find_if_not(bytes, [&](char c) { return belongs(static_cast<unsigned char>(c)); });
+        const auto end =
+            std::ranges::find_if_not(bytes, [&](char c) { return belongs(static_cast<unsigned char>(c)); });
         return static_cast<size_t>(end - bytes.begin());
     };
-    demand(scan::token_length(bytes.data(), bytes.size()) == run(scan::is_token_char), "a token is found at its length");
+    demand(scan::token_length(bytes.data(), bytes.size()) == run(scan::is_token_char),
+           "a token is found at its length");
     demand(scan::host_length(bytes.data(), bytes.size()) == run(scan::is_host_char), "a host is found at its length");
     const std::string_view block = bytes.substr(0, 64);
     const uint64_t controls = scan::controls(block.data(), block.size());
@@ -77,7 +79,8 @@ void demand_scans(std::string_view bytes) {
 }
 
 void demand_normal_form(std::string_view path, std::string_view normal) {
-    demand(normal.starts_with('/') && normal.size() <= path.size(), "a normal form begins at the root and is no longer");
+    demand(normal.starts_with('/') && normal.size() <= path.size(),
+           "a normal form begins at the root and is no longer");
     for (size_t at = 0; at < normal.size();) {
         const size_t end = std::min(normal.find('/', at + 1), normal.size());
         const std::string_view segment = normal.substr(at + 1, end - at - 1);

@@ -1,5 +1,5 @@
-// Whole workers, one or two, on wires of memory: frames of any bytes, in any number of pieces, alone and in bursts. Each
-// frame's story ends with one name, every packet buffer comes back, and what is answered is right.
+// Whole workers, one or two, on wires of memory: frames of any bytes, in any number of pieces, alone and in bursts.
+// Each frame's story ends with one name, every packet buffer comes back, and what is answered is right.
 #include "engine/ingress.hpp"
 
 #if __has_include(<sanitizer/asan_interface.h>)
@@ -36,8 +36,8 @@ using engine::bytes_of;
 constexpr uint32_t buffers = 1'023;
 constexpr size_t longest = 1'514;
 constexpr MacAddress our_mac{{2, 0, 0, 0, 0, 1}};
-constexpr uint32_t our_v4 = 0xc000'0201;                  // 192.0.2.1
-constexpr IpAddress our_v6{{0x2001'0db8, 0, 0, 1}};       // 2001:db8::1
+constexpr uint32_t our_v4 = 0xc000'0201;             // 192.0.2.1
+constexpr IpAddress our_v6{{0x2001'0db8, 0, 0, 1}};  // 2001:db8::1
 constexpr IpAddress gateway_v6{{0xfe80'0000, 0, 0, 0xfe}};
 
 // EAL and its memory: once for the process.
@@ -203,9 +203,8 @@ rte_mbuf* Rig::packet_of(std::span<const std::byte> frame, uint8_t pieces) {
 }
 
 void Rig::arrives(Input& in, const Repair& how) {
-    static constexpr uint64_t said_by_device[] = {
-        0, 0, RTE_MBUF_F_RX_IP_CKSUM_GOOD | RTE_MBUF_F_RX_L4_CKSUM_GOOD,
-        RTE_MBUF_F_RX_IP_CKSUM_BAD | RTE_MBUF_F_RX_L4_CKSUM_BAD};
+    static constexpr uint64_t said_by_device[] = {0, 0, RTE_MBUF_F_RX_IP_CKSUM_GOOD | RTE_MBUF_F_RX_L4_CKSUM_GOOD,
+                                                  RTE_MBUF_F_RX_IP_CKSUM_BAD | RTE_MBUF_F_RX_L4_CKSUM_BAD};
     const uint8_t what = in.byte();
     const uint16_t size = in.two();
     const auto taken = std::as_bytes(in.take(std::min<size_t>(size, longest)));
@@ -245,8 +244,10 @@ void Rig::judges(std::span<const std::byte> frame) {
         if (v6->protocol() == IpProtocol::icmpv6) {
             const auto message = Icmpv6Message::parse(v6->payload());
             demand(message && message->checksum_ok(v6->source(), v6->destination()), "good ICMPv6");
-            const bool discovery = NeighborSolicitation::parse(*v6, *message) || NeighborAdvertisement::parse(*v6, *message);
-            demand(discovery || message->type() == Icmpv6Type::echo_reply, "discovery that others believe, or an echo");
+            const bool discovery =
+                NeighborSolicitation::parse(*v6, *message) || NeighborAdvertisement::parse(*v6, *message);
+            demand(discovery || message->type() == Icmpv6Type::echo_reply,
+                   "discovery that others believe, or an echo");
             demand(discovery || !ethernet->is_multicast(), "an echo goes to one host");
             return;
         }

@@ -62,8 +62,9 @@ void writes_what_it_reads(const Segment& segment) {
     demand(same_options(again, segment, sack_blocks_written(segment)), "what is written is read as it was meant");
     Segment slowly;
     slowly.flags = segment.flags;
-    demand(parse_options_one_by_one(out, slowly) == OptionsResult::ok && same_options(slowly, again, again.sack_count),
-           "the short way reads what the long one reads");
+    demand(
+        parse_options_one_by_one(out, slowly) == OptionsResult::ok && same_options(slowly, again, again.sack_count),
+        "the short way reads what the long one reads");
 }
 
 void reads(Bytes bytes, Flags flags) {
@@ -71,7 +72,8 @@ void reads(Bytes bytes, Flags flags) {
     Segment segment, slowly;
     segment.flags = slowly.flags = flags;
     const OptionsResult result = parse_options(options, segment);
-    demand((result == OptionsResult::ok) == is_well_formed(options), "options are bad where a length is wrong, else ok");
+    demand((result == OptionsResult::ok) == is_well_formed(options),
+           "options are bad where a length is wrong, else ok");
     demand(parse_options_one_by_one(options, slowly) == result, "both ways come to the same end");
     if (result != OptionsResult::ok) return;
     demand(same_options(slowly, segment, segment.sack_count), "the short way reads what the long one reads");

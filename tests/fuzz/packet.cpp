@@ -143,9 +143,9 @@ void reads_discovery(const Ipv6Header& ip, const Icmpv6Message& message) {
     if (const auto said = NeighborAdvertisement::parse(ip, message)) {
         demand(!said->target().is_multicast() && ip.hop_limit() == 255, "nobody is a group, or speaks from afar");
         if (!said->target_mac()) return;
-        const size_t size = write_neighbor_advertisement(out, ip.source(), ip.destination(), said->target(),
-                                                         *said->target_mac(), said->is_solicited(),
-                                                         said->is_override());
+        const size_t size =
+            write_neighbor_advertisement(out, ip.source(), ip.destination(), said->target(), *said->target_mac(),
+                                         said->is_solicited(), said->is_override());
         const auto written = Ipv6Header::parse(View{out}.first(size));
         const auto again = NeighborAdvertisement::parse(*written, *Icmpv6Message::parse(written->payload()));
         demand(again && again->target() == said->target() && again->target_mac() == said->target_mac() &&
@@ -206,7 +206,8 @@ void reads_v6(View packet) {
     }
     if (!ip) return;
     demand(is_inside(ip->packet(), packet) && is_inside(ip->payload(), ip->packet()), "a payload is in the packet");
-    demand(ip->packet().size() == ip->total_length() && ip->flow_label() <= 0xf'ffff, "fields are as wide as they are");
+    demand(ip->packet().size() == ip->total_length() && ip->flow_label() <= 0xf'ffff,
+           "fields are as wide as they are");
     if (ip->chain() == Ipv6Chain::ok && ip->protocol() == IpProtocol::icmpv6) reads_icmpv6(*ip);
 }
 
@@ -214,8 +215,8 @@ void reads_arp(View payload) {
     const auto arp = ArpPacket::parse(payload);
     if (!arp) return;
     std::array<std::byte, ArpPacket::wire_size> out;
-    const size_t size = write_arp(out, arp->operation(), arp->sender_mac(), arp->sender_v4(), arp->target_mac(),
-                                  arp->target_v4());
+    const size_t size =
+        write_arp(out, arp->operation(), arp->sender_mac(), arp->sender_v4(), arp->target_mac(), arp->target_v4());
     demand(size == out.size() && same_bytes(out, payload.first(size)), "ARP is written as it was read");
     write_arp_reply(out, MacAddress{{2, 0, 0, 0, 0, 1}}, 0xc000'0201, *arp);
     const auto reply = ArpPacket::parse(out);

@@ -21,8 +21,23 @@ std::byte peer_byte(tcp::SeqNum seq);
 /// What the application, or the network, does in a turn beside the segments.
 struct Act {
     enum class What : uint8_t {
-        nothing, send_pinned, send_copy, hold_back, read, stop_reading, shut_down, close, abort, deadline, tune,
-        connect, connect_from, stop_listening, listen, drain, count
+        nothing,
+        send_pinned,
+        send_copy,
+        hold_back,
+        read,
+        stop_reading,
+        shut_down,
+        close,
+        abort,
+        deadline,
+        tune,
+        connect,
+        connect_from,
+        stop_listening,
+        listen,
+        drain,
+        count
     };
     What what = What::nothing;
     uint8_t number = 0;  // of a connection, modulo how many there are; or of a remote host

@@ -137,7 +137,8 @@ void Model::is_reported(uint32_t most) {
     for (uint8_t i = 0; i < count; ++i) {
         const auto run = ahead_.find(blocks[i].first.since(start_));
         demand(run != ahead_.end() && blocks[i].end == seq(end_of(*run)), "a block is a whole range");
-        demand(std::find(blocks.begin(), blocks.begin() + i, blocks[i]) == blocks.begin() + i, "no block comes twice");
+        demand(std::find(blocks.begin(), blocks.begin() + i, blocks[i]) == blocks.begin() + i,
+               "no block comes twice");
         demand(!(old && run->second.unreported), "what is unreported comes first");
         demand(i != 0 || newest == ahead_.end() || newest == run, "the range that grew last is first");
         old = old || !run->second.unreported;

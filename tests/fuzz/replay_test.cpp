@@ -7,9 +7,9 @@ namespace {
 TEST_P(Corpus, HoldsNothingThatBreaksAPromise) { replays(); }
 
 INSTANTIATE_TEST_SUITE_P(Fuzz, Corpus,
-                         testing::Values(Target{"options", options}, Target{"packet", packet}, Target{"receive_store", receive_store},
-                                         Target{"scoreboard", scoreboard}, Target{"cookies", cookies},
-                                         Target{"state_machine", state_machine},
+                         testing::Values(Target{"options", options}, Target{"packet", packet},
+                                         Target{"receive_store", receive_store}, Target{"scoreboard", scoreboard},
+                                         Target{"cookies", cookies}, Target{"state_machine", state_machine},
                                          Target{"http_request", http_request},
                                          Target{"http_connection", http_connection}, Target{"settings", settings}),
                          name_of);

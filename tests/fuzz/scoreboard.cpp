@@ -185,7 +185,8 @@ void Both::compares() const {
         const bool older = oldest == nullptr || sent_before(p.sent_at_us, oldest->sent_at_us);
         if (p.kind == Kind::in_flight && older) oldest = &p;
     }
-    demand(board_.pipe() == bytes[0] && board_.lost() == bytes[1] && board_.sacked() == bytes[2], "bytes are counted");
+    demand(board_.pipe() == bytes[0] && board_.lost() == bytes[1] && board_.sacked() == bytes[2],
+           "bytes are counted");
     demand(board_.sacked_segments() == sacked, "SACKed segments are counted");
     demand((board_.oldest() == Scoreboard::none) == (oldest == nullptr), "the oldest in flight is known");
     demand(oldest == nullptr || board_.record(board_.oldest()).sent_at_us == oldest->sent_at_us,

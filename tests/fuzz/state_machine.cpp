@@ -1,5 +1,6 @@
-// A whole conversation out of bytes: what peers say, what the application asks, what the network reports, how time passes
-// and how much can leave, with and without the fast path at once. Then it is left alone, and must come to its end.
+// A whole conversation out of bytes: what peers say, what the application asks, what the network reports, how time
+// passes and how much can leave, with and without the fast path at once. Then it is left alone, and must come to its
+// end.
 #include <cstdio>
 #include <cstdlib>
 
@@ -43,8 +44,7 @@ StackSettings without_fast_path(StackSettings settings) {
 
 class Game {
 public:
-    Game(const StackSettings& settings, bool ipv6)
-        : fast_(settings, ipv6), slow_(without_fast_path(settings), ipv6) {
+    Game(const StackSettings& settings, bool ipv6) : fast_(settings, ipv6), slow_(without_fast_path(settings), ipv6) {
         for (uint8_t i = 0; i < 3; ++i) callers_.emplace_back(fast_.flow_to(i, 80, 40'000));
     }
 
@@ -102,7 +102,8 @@ void Game::tells_input() const {
 }
 void Game::tells_output() const {
     for (const TxSegment& tx : fast_.out().segments()) {
-        std::printf("    < %d %s + %u\n", tx.segment.flow.remote_port, to_string(tx.segment).c_str(), tx.payload_size);
+        std::printf("    < %d %s + %u\n", tx.segment.flow.remote_port, to_string(tx.segment).c_str(),
+                    tx.payload_size);
     }
     std::fflush(stdout);
 }
