@@ -67,6 +67,7 @@ enum class Tally : uint8_t {
     taken_over,                // packets of our flows that other workers received
     link_news_lost,            // what a neighbour said and another worker had no room for
     duplicate_addresses,       // addresses of ours that another station uses (RFC 4862 section 5.4)
+    busy_us,                   // microseconds of turns that found work: what packets have cost
     // [test] of the settings: what was done to packets on purpose (engine/impaired_queue.hpp).
     impaired_received_lost,
     impaired_received_duplicated,

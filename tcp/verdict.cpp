@@ -134,6 +134,7 @@ constexpr std::array<TallyInfo, tally_count> tally_list{{
     {Tally::taken_over, "taken_over", "packets of our flows that other workers received"},
     {Tally::link_news_lost, "link_news_lost", "news of neighbours that another worker had no room for"},
     {Tally::duplicate_addresses, "duplicate_addresses", "addresses of ours found in use by another station; not used"},
+    {Tally::busy_us, "busy_us", "microseconds that workers have spent in turns with work"},
     {Tally::impaired_received_lost, "impaired_received_lost", "received packets dropped on purpose"},
     {Tally::impaired_received_duplicated, "impaired_received_duplicated", "received packets doubled on purpose"},
     {Tally::impaired_received_reordered, "impaired_received_reordered", "received packets held back on purpose"},
