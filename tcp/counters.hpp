@@ -69,6 +69,7 @@ enum class Tally : uint8_t {
     datagrams_reassembled,     // from IP fragments (engine/fragments.hpp)
     fragments_discarded,       // kept in vain: timed out, overlapping, too many of one datagram
     duplicate_addresses,       // addresses of ours that another station uses (RFC 4862 section 5.4)
+    busy_us,                   // microseconds of turns that found work: what packets have cost
     // [test] of the settings: what was done to packets on purpose (engine/impaired_queue.hpp).
     impaired_received_lost,
     impaired_received_duplicated,

@@ -140,6 +140,7 @@ constexpr std::array<TallyInfo, tally_count> tally_list{{
     {Tally::datagrams_reassembled, "datagrams_reassembled", "IP datagrams put together from fragments"},
     {Tally::fragments_discarded, "fragments_discarded", "fragments given up: the rest came late, never, or over them"},
     {Tally::duplicate_addresses, "duplicate_addresses", "addresses of ours found in use by another station; not used"},
+    {Tally::busy_us, "busy_us", "microseconds that workers have spent in turns with work"},
     {Tally::impaired_received_lost, "impaired_received_lost", "received packets dropped on purpose"},
     {Tally::impaired_received_duplicated, "impaired_received_duplicated", "received packets doubled on purpose"},
     {Tally::impaired_received_reordered, "impaired_received_reordered", "received packets held back on purpose"},

@@ -6,14 +6,14 @@ import time
 import junit
 from harness import SERVER, SERVER_V6
 from packets import ACK, PSH, RST
-from victim import COOKIE_PERIOD, SHORT, TapVictim, Trial
+from victim import COOKIE_PERIOD, SHORT, Retried, TapVictim, Trial
 from wire import Peer, Wire
 
 
-class Crafted(junit.Case):
+class Crafted(Retried):
     """Each class has one victim and one wire for all its tests."""
 
-    mode = SHORT
+    mode, waits = SHORT, False
     settings = {}
 
     @classmethod

@@ -8,8 +8,8 @@ setup
 case " $* " in
     *" --list "* | *" --help "* | *" -h "*) ;;
     *)
-        build asan apps/pollux-httpd apps/pollux-ctl tests/interop/dialer/pollux-test-dialer
-        build release apps/pollux-httpd tests/attack/flood/pollux-test-flood
+        build asan apps/pollux-httpd tests/interop/dialer/pollux-test-dialer
+        build release apps/pollux-httpd apps/pollux-ctl tests/attack/flood/pollux-test-flood
         ;;
 esac
 exec python3 "$root/tests/attack/run.py" "$@"

@@ -17,22 +17,47 @@ import threading
 import time
 
 import harness
+import junit
 from harness import CLIENT, CLIENT_V6, MemifServer, Server, read_answer, request
 from wire import VICTIM_MAC
 
 MSL, COOKIE_PERIOD = 1.0, 2.0
 INITIAL_RTO, SYN_ACK_RETRIES = 0.2, 2
 HALF_OPEN_LIFE = INITIAL_RTO * (2 ** (SYN_ACK_RETRIES + 1) - 1)  # after 0.2 and 0.4 s, gone 0.8 s later
-# All tables are sized at start, but their pages, and those of the packet pool, come with their first use.
-MEMORY_KB = 4096
+# All tables are sized at start, but their pages (of 2 MB where the machine has them), and those of the packet pool, come
+# with their first use.
+MEMORY_KB = 8192
 KEPT_POOLS = ("paths", "neighbors")  # what a link has stations; bounded, and never emptied
+
+
+class Disturbed(AssertionError):
+    """A time that was too long: by our doing, or by the machine's, which has other things to do."""
+
+
+class Retried(junit.Case):
+    """Tests in which times are compared: what takes too long three times in a row is ours."""
+
+    TRIES = 3
+
+    def _callTestMethod(self, method):
+        for left in reversed(range(self.TRIES)):
+            try:
+                return method()
+            except Disturbed as problem:
+                if left == 0:
+                    raise
+                print(f"  once more: {problem}", flush=True)
+
+    def is_undisturbed(self, in_time, detail):
+        if not in_time:
+            raise Disturbed(f"too slow: {detail}")
 
 
 class Mode:
     """How long a row takes and how strictly it is timed."""
 
-    def __init__(self, name, build, seconds, floor_ms, scale):
-        self.name, self.build, self.seconds, self.floor_ms = name, build, seconds, floor_ms
+    def __init__(self, name, build, seconds, rate, floor_ms, scale):
+        self.name, self.build, self.seconds, self.rate, self.floor_ms = name, build, seconds, rate, floor_ms
         self.scale = scale  # of crafted packets and connections
 
     @property
@@ -41,8 +66,8 @@ class Mode:
 
 
 # Two busy processes on two shared cores, one of them slowed down by sanitizers: below the floor p99 says nothing.
-SHORT = Mode("short", "asan", 1.2, 50, 1)
-LONG = Mode("long", "release", 8, 2, 10)
+SHORT = Mode("short", "asan", 0.8, 400_000, 50, 1)
+LONG = Mode("long", "release", 6, 1_200_000, 2, 10)
 
 
 def settings(device=None, tcp="", security="", capacity="", routes=(), http=harness.UNLIMITED, engine=""):
@@ -159,8 +184,11 @@ class TapVictim(Watched, Server):
     def _after_start(self):
         super()._after_start()
         for server in (harness.SERVER, harness.SERVER_V6):
-            done = self.run("ip", "neigh", "replace", server, "lladdr", VICTIM_MAC, "nud", "permanent", "dev", harness.DEVICE)
+            done = self.run("ip", "neigh", "replace", server, "lladdr", VICTIM_MAC, "nud", "permanent", "dev",
+                            harness.DEVICE)
             assert done.returncode == 0, done.stdout
+        # The kernel's queue to the device is the attacker's link too: too short a one would drop what the honest say.
+        self.run("ip", "link", "set", harness.DEVICE, "txqueuelen", "50000")
         # Answers to anybody find their way out of the victim by its gateway; the kernel forwards none of them.
         self.run("ip", "route", "replace", "default", "via", harness.SERVER, "dev", harness.DEVICE)
 
@@ -215,6 +243,9 @@ class Trial:
 
     def __init__(self, test, victim, row):
         self.test, self.victim, self.row = test, victim, row
+        # What the trial before has let go of is gone.
+        harness.wait_until(10, "the victim to be at rest", lambda: not any(
+            victim.pool(name)["used"] for name in ("connections", "half_open", "time_wait")))
         self.before, self.pools = victim.counters(), victim.pools()
         self.words = []
         self.ended = None
@@ -224,13 +255,12 @@ class Trial:
         return {name: value - self.before[name] for name, value in self.victim.counters().items()
                 if value != self.before[name]}
 
-    def floods(self, *arguments, kinds, honest=(), most_replies=1, look=None, seconds=None, rate=None):
-        """Floods and judges (c) and (d). `look()` is called in the middle. `most_replies` None: more are judged by the
-        caller."""
+    def floods(self, *arguments, kinds, honest=(), most_replies=1, asked_only=True, look=None):
+        """Floods and judges (c) and (d). `look()` is called in the middle. `most_replies` None: they are judged by the
+        caller; `asked_only` False: sources that the ledger does not know are among them."""
         mode = self.victim.mode
         idle = self.victim.idle(*honest)
-        seconds = seconds or mode.seconds
-        command = ["--seconds", seconds, "--rate", rate if rate is not None else 1_200_000, *honest, *arguments]
+        command = ["--seconds", mode.seconds, "--rate", mode.rate, *honest, *arguments]
         for kind in kinds:
             command += ["--kind", kind]
         with self.victim.flooded(*command) as flood:
@@ -249,7 +279,8 @@ class Trial:
         replies = result["replies_per_packet"]
         if most_replies is not None:
             self.test.assertEqual(sum(replies[most_replies + 1:]), 0, f"replies to one packet: {replies}")
-        self.test.assertEqual(result["unasked"], 0, "replies to nothing")
+        if asked_only:
+            self.test.assertEqual(result["unasked"], 0, "replies to nothing")
         v4, v6 = result["longest_syn_ack"]
         self.test.assertLessEqual(v4, 60)
         self.test.assertLessEqual(v6, 80)
@@ -266,17 +297,17 @@ class Trial:
         self.words.insert(0, f"honest {answered}/{tried}, p99 {p99_ms:.2f} ms (idle {idle_ms:.2f}, limit {limit:.1f})")
         self.test.assertGreater(tried, 20, "honest connections are too few to say anything")
         self.test.assertGreaterEqual(answered / tried, 0.99, detail)
-        self.test.assertLessEqual(p99_ms, limit, "ms")
+        self.test.is_undisturbed(p99_ms <= limit, f"{self.row}: p99 {p99_ms:.1f} ms, limit {limit:.1f}")
 
     @contextlib.contextmanager
-    def beside_honest(self):
+    def beside_honest(self, memory_kb=MEMORY_KB):
         """The kernel's honest connections while the block attacks; (c) and memory."""
         idle, early = self.victim.idle(), self.victim.memory_kb()
         with HonestKernel(self.victim) as honest:
             yield honest
             self.ended = time.monotonic()
             harness.wait_until(10, "some honest connections", lambda: honest.tried >= 25)
-        self.test.assertLess(self.victim.memory_kb() - early, MEMORY_KB, "KB of memory that the attack has cost")
+        self.test.assertLess(self.victim.memory_kb() - early, memory_kb, "KB of memory that the attack has cost")
         self.judges_honest(len(honest.took), honest.tried, honest.p99_ms(), idle, honest.failures[:3])
 
     def ends(self, *targets, life=HALF_OPEN_LIFE):

@@ -107,7 +107,7 @@ class Peer:
         self.mss, self.scale, self.sack, self.stamps, self.window = mss, scale, sack, stamps, window
         self.isn = random.getrandbits(32) if isn is None else isn
         self.seq, self.ack = self.isn, 0  # what we would send and acknowledge next
-        self.echo = 0
+        self.echo, self.peer_closed = 0, False
         self.inbox = collections.deque()
         wire.peers[(source, self.port, server_port)] = self
 
@@ -187,6 +187,7 @@ class Peer:
             if packet.seq == self.ack and packet.length:
                 self.ack = (self.ack + packet.length) & MASK
                 got += packet.text
+                self.peer_closed = bool(packet.flags & FIN)
                 self.sends(ACK)
             if size is not None and len(got) >= size:
                 break
@@ -196,6 +197,14 @@ class Peer:
                 if len(body) >= length:
                     break
         return got
+
+    def closes_second(self, seconds=3):
+        """The victim's FIN, if it has not come yet, and ours behind it."""
+        if not self.peer_closed:
+            fin = self.hears(seconds, lambda p: p.flags & FIN)
+            assert fin is not None, "no FIN"
+            self.ack, self.peer_closed = (fin.seq + fin.length) & MASK, True
+        self.sends(ACK | FIN)
 
     def is_alive(self):
         """Whether the connection still answers a request."""

@@ -29,6 +29,16 @@ def row(*ids):
     return mark
 
 
+def partly(*ids):
+    """The decorated test is about these rows, but does not prove the whole of them."""
+
+    def mark(test):
+        test.about = ids
+        return test
+
+    return mark
+
+
 class Result(unittest.TestResult):
     """Collects cases; safe to share between threads that run different suites."""
 

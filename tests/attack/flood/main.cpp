@@ -291,12 +291,15 @@ private:
     }
     static bool interrupted() { return engine::Signals::requests() != 0; }
 
-    void turn(tcp::Instant now) {
-        worker_.turn(now);
+    bool turn(tcp::Instant now) {
         if (interrupted()) throw std::runtime_error("ended by a signal");
+        return worker_.turn(now);
     }
+    // Without hurry.
     void pass(tcp::Duration time) {
-        for (const tcp::Instant until = clock_.now() + time; clock_.now() < until;) turn(clock_.now());
+        for (const tcp::Instant until = clock_.now() + time; clock_.now() < until;) {
+            if (!turn(clock_.now())) std::this_thread::sleep_for(50us);
+        }
     }
     // Neighbours get to know each other, and caches what they are for.
     void warm_up() {
