@@ -28,9 +28,9 @@ Outcome at_listener(Flags flags) {
 }
 
 Outcome in_syn_sent(Flags flags) {
-    // An ACK of our ISN acknowledges nothing that we sent.
+    // An ACK of our ISN acknowledges nothing that we sent. A SYN that ends what it begins opens nothing, as at a listener.
     if (any(flags & ack)) return {any(flags & rst) ? Answer::silence : Answer::rst, State::syn_sent};
-    if (any(flags & rst) || !any(flags & syn)) return {Answer::silence, State::syn_sent};
+    if (any(flags & (rst | fin)) || !any(flags & syn)) return {Answer::silence, State::syn_sent};
     return {Answer::syn_ack, State::syn_received};
 }
 
@@ -49,7 +49,9 @@ Outcome outcome(State state, Flags flags) {
     if (state == State::syn_sent) return in_syn_sent(flags);
     if (any(flags & rst)) return {Answer::silence, state == State::time_wait ? state : State::closed};
     if (any(flags & syn)) {
-        // Behind all that was received: newer than the connection, if it is over and no ACK contradicts.
+        // Behind all that was received: newer than a connection that is over (RFC 9293 section 3.6.1), if it is a plain SYN.
+        const bool plain = !any(flags & (ack | fin));
+        if (state == State::time_wait && plain) return {Answer::syn_ack, State::syn_received};
         if (state == State::time_wait) return {Answer::at_most_an_ack, state};
         if (state == State::syn_received && any(flags & fin)) return {Answer::silence, state};
         return {Answer::ack, state};
